@@ -1,0 +1,83 @@
+"""Registration of the commands, and the boundary at which errors become one line and an exit status."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from landscape_cli.cli import barrier, demo, import_, info, spawn, train
+from landscape_cli.cli.output import print_error, print_text, print_usage_error, silence_stdout
+from landscape_cli.errors import LandscapeError
+
+INTERRUPTED, CLOSED_PIPE = 130, 141
+
+app = typer.Typer(
+    name="landscape",
+    help="Loss landscapes, tangent kernels and training trajectories, measured over checkpoint directories.",
+    epilog="Data goes to stdout (a table on a terminal, JSON lines when piped), all else to stderr. "
+    "Exit status: 0 done, 1 a stated error, 2 usage, 3 some items of a batch failed, 130 interrupted (resumable).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _paragraphs(text: str) -> str:
+    """Lines of a paragraph joined: the terminal decides where they break."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+for module in (train, spawn, barrier, import_, info, demo):
+    app.command(name=module.NAME, help=_paragraphs(module.HELP), epilog=module.EPILOG)(module.command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        import landscape_cli
+
+        print_text(f"landscape {landscape_cli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before any command."""
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status instead of leaving.
+
+    A stated error prints one line and a hint; ``LANDSCAPE_DEBUG=1`` shows its traceback too. A bug shows one always.
+    """
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except LandscapeError as error:
+        if os.environ.get("LANDSCAPE_DEBUG"):
+            raise
+        print_error(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+            print_text(context.get_help())
+            return 2
+        print_usage_error(error.format_message(), context.command_path if context is not None else "landscape")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print_error(LandscapeError("interrupted", "the same command continues where it can"))
+        return INTERRUPTED
+    except BrokenPipeError:
+        silence_stdout()
+        return CLOSED_PIPE
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return CLOSED_PIPE
+    return status if isinstance(status, int) else 0

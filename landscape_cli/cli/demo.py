@@ -1,0 +1,12 @@
+"""``landscape demo``: the main finding on embedded data."""
+
+from landscape_cli.errors import LandscapeError
+
+NAME = "demo"
+HELP = """Placeholder."""
+EPILOG = ""
+
+
+def command() -> None:
+    """Placeholder."""
+    raise LandscapeError("soon")

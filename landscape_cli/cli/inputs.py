@@ -1,0 +1,80 @@
+"""From the words of a command to checkpoints, networks and data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from landscape_cli import plugins
+from landscape_cli.datasets.registry import DataSpec
+from landscape_cli.jobs.pairs import Subject
+from landscape_cli.networks.registry import NetworkSpec, check_name
+from landscape_cli.store.locate import locate, split_time
+from landscape_cli.store.records import Item, read_items
+from landscape_cli.store.runs import RECORD_KEYS, Run
+from landscape_cli.times import parse_times
+
+
+def network_spec(name: str | None, options: Sequence[str] | None, width: float | None = None) -> NetworkSpec | None:
+    """The network that a person names, None if none.
+
+    Raises:
+        UsageError: If the name is unknown or an option is no KEY=VALUE.
+    """
+    if name is None:
+        return None
+    check_name(name)
+    parsed: dict[str, object] = dict(plugins.parse_options(options or [], flag="--network-option"))
+    if width is not None:
+        parsed["width"] = width
+    return NetworkSpec(name, parsed)
+
+
+def data_spec(
+    source: str | None,
+    options: Sequence[str] | None,
+    *,
+    train_size: int | None = None,
+    label_noise: float = 0.0,
+    seed: int = 0,
+) -> DataSpec | None:
+    """The data that a person names, None if none.
+
+    Raises:
+        UsageError: If an option is no KEY=VALUE.
+    """
+    if source is None:
+        return None
+    parsed = dict(plugins.parse_options(options or [], flag="--data-option"))
+    return DataSpec(source, parsed, train_size=train_size, label_noise=label_noise, seed=seed)
+
+
+def items(arguments: Sequence[str]) -> list[Item]:
+    """The inputs of a command: its arguments, and for ``-`` the lines of stdin."""
+    return read_items(arguments)
+
+
+def subjects(arguments: Sequence[str], at: str | None = None) -> list[Subject]:
+    """Checkpoints named by arguments or a pipe, each at every time of ``at`` (the last by default).
+
+    Raises:
+        UsageError: If the pipe is empty or a record is of the wrong kind.
+        CheckpointError: If a checkpoint is missing.
+    """
+    found = []
+    for item in items(arguments):
+        extra = {key: value for key, value in item.record.items() if key not in RECORD_KEYS}
+        own = split_time(item.path)[1]
+        times = [None] if own is not None or at is None else parse_times(at)
+        for time in times:
+            checkpoint = locate(item.path, default=time)
+            found.append(Subject(checkpoint, str(time or own or "last"), extra))
+    return found
+
+
+def runs(arguments: Sequence[str]) -> list[Run]:
+    """Run directories named by arguments or a pipe.
+
+    Raises:
+        UsageError: If the pipe is empty or a record is of the wrong kind.
+        CheckpointError: If one is no run.
+    """
+    return [Run.open(Path(item.path)) for item in items(arguments)]

@@ -1,0 +1,202 @@
+"""The only writer of stdout and stderr: records, tables, notes, errors, progress."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from landscape_cli.errors import ConflictError, LandscapeError
+from landscape_cli.store.atomic import write_text
+from landscape_cli.store.records import dump
+
+Format = Literal["auto", "table", "jsonl"]
+
+
+@dataclass
+class Output:
+    """Where a command's results go.
+
+    stdout carries data only: a table on a terminal, one JSON object a line when piped, paths alone with ``-q``.
+
+    Args:
+        format: ``auto``, ``table`` or ``jsonl``.
+        quiet: Print the ``path`` of each record and nothing else.
+        progress: Whether to show progress on stderr, if that is a terminal.
+        columns: Columns of the table: key and heading.
+        keep: A file that gets the records as JSON lines too.
+        force: Whether that file may be overwritten by other records.
+    """
+
+    format: Format = "auto"
+    quiet: bool = False
+    progress: bool = True
+    columns: Sequence[tuple[str, str]] = ()
+    keep: Path | None = None
+    force: bool = False
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def as_table(self) -> bool:
+        """Whether records are shown as a table."""
+        return not self.quiet and (self.format == "table" or (self.format == "auto" and sys.stdout.isatty()))
+
+    def emit(self, record: dict[str, Any]) -> None:
+        """Print a record, or keep it for the table."""
+        self.records.append(record)
+        if self.quiet:
+            self._write(str(record.get("path", record.get("a", ""))))
+        elif not self.as_table:
+            self._write(dump(record))
+
+    def finish(self) -> None:
+        """Print the table and write the file, if there is to be one.
+
+        Raises:
+            ConflictError: If the file holds other records and may not be overwritten.
+        """
+        if self.as_table and self.records:
+            self._table()
+        if self.keep is not None:
+            save_records(self.keep, self.records, force=self.force)
+            self.note(f"written: {self.keep}")
+
+    def _write(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def _table(self) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        columns = [(key, title) for key, title in self.columns if any(r.get(key) is not None for r in self.records)]
+        columns = columns or [(key, key) for key in self.records[0]]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for key, title in columns:
+            numeric = all(isinstance(r.get(key), int | float | None) for r in self.records)
+            table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+        for record in self.records:
+            table.add_row(*(_cell(record.get(key)) for key, _ in columns))
+        # Not on a terminal the table keeps its natural width: whoever asked for it wants whole cells.
+        width = None if sys.stdout.isatty() else 240
+        Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(table)
+
+    def details(self, record: dict[str, Any]) -> None:
+        """One record as a list of names and values on a terminal, else like any other."""
+        if not self.as_table:
+            self.emit(record)
+            return
+        width = max(len(key) for key in record)
+        for key, value in record.items():
+            if value is not None:
+                self._write(f"{key.replace('_', ' '):<{width}}  {_cell(value)}")
+
+    def note(self, text: str) -> None:
+        """Tell the user something on stderr; not with ``-q``."""
+        if not self.quiet:
+            _stderr(text)
+
+    @contextmanager
+    def bar(self, total: int, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A progress bar on stderr; yields a function that takes how much is done, and of how much."""
+        if not (self.progress and not self.quiet and sys.stderr.isatty()):
+            yield lambda done, of: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=what, file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+
+            def show(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            yield show
+
+    @contextmanager
+    def batch(self, jobs: int, what: str) -> Iterator[Callable[[int, int, int], None]]:
+        """A progress bar over several jobs; yields a function of a job's number, how much is done, and of how much."""
+        share: dict[int, float] = {}
+        with self.bar(1000 * jobs, what) as show:
+
+            def report(number: int, done: int, of: int) -> None:
+                share[number] = done / of if of else 1.0
+                show(round(1000 * sum(share.values())), 1000 * jobs)
+
+            yield report
+
+
+def save_records(path: Path, records: Sequence[dict[str, Any]], *, force: bool = False) -> None:
+    """Write records as JSON lines, atomically; the same records again are no conflict.
+
+    Raises:
+        ConflictError: If the file exists with other content and ``force`` is not given.
+        StorageError: If it cannot be written.
+    """
+    text = "".join(dump(record) + "\n" for record in records)
+    if path.exists() and not force and path.read_text(encoding="utf-8") != text:
+        raise ConflictError(f"{path} exists and holds other results", "choose another name, or --force to overwrite it")
+    write_text(path, text)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return str(value)
+        return f"{value:.4g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={_cell(v)}" for k, v in value.items() if v is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return str(value)
+
+
+def print_text(text: str) -> None:
+    """Plain text on stdout (help, a version, a list)."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_error(error: LandscapeError) -> None:
+    """One line for what is wrong, one for what to do."""
+    _stderr(f"error: {error.message}")
+    if error.hint:
+        _stderr(f"  hint: {error.hint}")
+
+
+def print_usage_error(message: str, command: str) -> None:
+    """One line for what is off in the words of a command."""
+    _stderr(f"error: {message}")
+    _stderr(f"  hint: {command} --help")
+
+
+def _stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def silence_stdout() -> None:
+    """Point stdout at nothing, so that flushing it at exit does not complain about a closed pipe again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def quoted(words: Sequence[str]) -> str:
+    """A command line as it would be typed."""
+    import shlex
+
+    return shlex.join(words)
+
+
+def to_json(value: Any) -> str:
+    """A value as indented JSON."""
+    return json.dumps(value, indent=2, sort_keys=True)

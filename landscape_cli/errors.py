@@ -1,0 +1,86 @@
+"""The errors this toolkit states on purpose.
+
+Each carries one line that names the thing at fault, and a hint that says what to do next. The command line
+prints both without a traceback; whoever imports the package catches :class:`LandscapeError`.
+"""
+
+
+class LandscapeError(Exception):
+    """Something that went wrong in a way a user can act on.
+
+    Args:
+        message: One line that names the thing at fault.
+        hint: What to do next, as a command to type where there is one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type["LandscapeError"], tuple[str, str | None]]:
+        # Errors cross process borders (one run a core); the hint must come along.
+        return type(self), (self.message, self.hint)
+
+
+class UsageError(LandscapeError):
+    """The words of the command are off: nothing was read or written."""
+
+    exit_code = 2
+
+
+class CheckpointError(LandscapeError):
+    """A checkpoint or run directory that is missing, damaged, or not what it was taken for."""
+
+
+class ConflictError(LandscapeError):
+    """The output exists already and was made from something else, or somebody else is writing it."""
+
+
+class DataError(LandscapeError):
+    """A data set that is missing, damaged, or does not fit the network."""
+
+
+class NetworkError(LandscapeError):
+    """A network that cannot be built, or does not fit the checkpoint or the data."""
+
+
+class DivergedError(LandscapeError):
+    """Training reached a loss that is no number at ``step``; what was saved before is kept."""
+
+    def __init__(self, message: str, hint: str | None = None, *, step: int = -1) -> None:
+        super().__init__(message, hint)
+        self.step = step
+
+
+class DeviceError(LandscapeError):
+    """A device or precision that was asked for and is not to be had."""
+
+
+class StorageError(LandscapeError):
+    """Writing failed (a full disk, a missing permission); the old file is whole."""
+
+
+class InterruptedRunError(LandscapeError):
+    """A job was stopped from outside and can be continued by the same command."""
+
+    exit_code = 130
+
+
+class BatchError(LandscapeError):
+    """A batch finished, but some of its items failed; each was named before.
+
+    Args:
+        failed: How many.
+        total: Of how many.
+        what: What they are.
+    """
+
+    exit_code = 3
+
+    def __init__(self, failed: int, total: int, what: str) -> None:
+        super().__init__(f"{failed} of {total} {what} failed (named above); the others are done")
+        # One item is no batch.
+        self.exit_code = 3 if total > 1 else 1

@@ -1,0 +1,251 @@
+"""Children of a run: from its full state at a time, with their own data order and augmentation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscape_cli.compute.choices import KeepResume, Precision
+from landscape_cli.compute.device import math_mode, place
+from landscape_cli.compute.device import placement as placement_of
+from landscape_cli.compute.streams import stream_seed
+from landscape_cli.compute.training.protocol import Protocol, Seeds, parse_until
+from landscape_cli.compute.training.schedules import total_steps
+from landscape_cli.compute.training.trainer import train
+from landscape_cli.datasets import DataSpec
+from landscape_cli.errors import CheckpointError, ConflictError, UsageError
+from landscape_cli.jobs.states import origin_state, resume_point
+from landscape_cli.jobs.subjects import build_network, load_data, load_state, samples_of
+from landscape_cli.jobs.training import TrainJob
+from landscape_cli.networks.registry import NetworkSpec
+from landscape_cli.store.checkpoints import tensors_hash, write_tensors
+from landscape_cli.store.locks import exclusive
+from landscape_cli.store.resume import write_state
+from landscape_cli.store.runs import CHECKPOINTS, RESUME, Run, step_name
+from landscape_cli.times import Time
+
+
+@dataclass(frozen=True)
+class SpawnPlan:
+    """Children to make of one parent.
+
+    Args:
+        parent: The parent run.
+        network: Its network (given by the person where it is code).
+        data: Its data.
+        at: Spawn times.
+        children: Children at each.
+        first_child: The number of the first child, to add more later.
+        until: ``end`` of the parent's protocol, ``20ep``, or ``+10ep`` after the spawn time.
+        changes: Entries of the protocol that differ from the parent's (lr, schedule, …).
+        fresh_optimizer: Start with an empty optimiser state.
+        same_stream: Give the children the parent's own streams: they repeat it bit for bit.
+        seed: Of the children's streams, beside parent, time and number.
+        folder: Where the children go.
+        name: Pattern of their names: ``{parent}``, ``{at}``, ``{child}``.
+        record: When children record; None for the parent's schedule.
+        keep_resume: See TrainJob.
+        device: See TrainJob.
+        precision: None for the parent's.
+        threads: See TrainJob.
+        evaluate: Training samples in the metrics; None for the parent's number.
+        command: The command line, for the record.
+        force: Discard runs that are in the way.
+    """
+
+    parent: Run
+    network: NetworkSpec
+    data: DataSpec
+    at: Sequence[Time]
+    children: int = 2
+    first_child: int = 0
+    until: str = "end"
+    changes: dict[str, Any] | None = None
+    fresh_optimizer: bool = False
+    same_stream: bool = False
+    seed: int = 0
+    folder: Path | None = None
+    name: str = "{parent}-at-{at}-child{child}"
+    record: str | None = None
+    keep_resume: KeepResume = "last"
+    device: str = "auto"
+    precision: Precision | None = None
+    threads: int | None = None
+    evaluate: int | None = None
+    command: str = ""
+    force: bool = False
+
+
+def child_jobs(plan: SpawnPlan) -> list[TrainJob]:
+    """The training jobs of a plan, in order of spawn time and child.
+
+    Raises:
+        UsageError: If a time lies beyond the parent's end, an end is not after its spawn time, or a name is taken
+            twice.
+        CheckpointError: If the parent is no training run of this toolkit.
+    """
+    parent = plan.parent
+    config = parent.document.get("config") or {}
+    if "protocol" not in config or parent.steps_per_epoch is None:
+        raise CheckpointError(
+            f"{parent.path} was not trained here: its protocol is unknown",
+            "train a parent with 'landscape train'",
+        )
+    own = Protocol.from_json(config["protocol"])
+    protocol = replace(own, **(plan.changes or {}))
+    if protocol.batch_size != own.batch_size or protocol.keep_last_batch != own.keep_last_batch:
+        raise UsageError("children keep their parent's batch size: their epochs would not be its epochs")
+    jobs = []
+    for time in plan.at:
+        step = time.step(steps_per_epoch=parent.steps_per_epoch, last=int(config["end"]))
+        if step > int(config["end"]):
+            raise UsageError(
+                f"--at {time} (step {step}) lies beyond the end of {parent.path} (step {config['end']}, "
+                f"{config['end'] / parent.steps_per_epoch:.4g}ep)",
+                "spawn at or before its end",
+            )
+        end = _end(plan.until, step, protocol, parent)
+        numbers = range(plan.first_child, plan.first_child + plan.children)
+        jobs.extend(_job(plan, protocol, time, step, end, child) for child in numbers)
+    taken: set[Path] = set()
+    for job in jobs:
+        if job.out in taken:
+            raise UsageError(f"two children would be called {job.out.name}", "put {at} and {child} into --name")
+        taken.add(job.out)
+    return jobs
+
+
+def _end(until: str, step: int, protocol: Protocol, parent: Run) -> int:
+    assert parent.steps_per_epoch is not None
+    relative, time = parse_until(until)
+    natural = total_steps(protocol, parent.steps_per_epoch)
+    end = time.step(steps_per_epoch=parent.steps_per_epoch, last=natural) + (step if relative else 0)
+    if time.unit == "last":
+        end = natural
+    if end < step:
+        raise UsageError(f"--until {until} (step {end}) lies before the spawn step {step}")
+    if end > natural and protocol.schedule in ("cosine", "linear"):
+        raise UsageError(
+            f"--until {until} goes beyond the {protocol.schedule} schedule, which is zero after "
+            f"{protocol.epochs:g} epochs",
+            "give the children another one: --schedule constant --lr …",
+        )
+    return end
+
+
+def _job(plan: SpawnPlan, protocol: Protocol, time: Time, step: int, end: int, child: int) -> TrainJob:
+    parent = plan.parent
+    config = parent.document["config"]
+    seeds = Seeds(**config["seeds"])
+    if not plan.same_stream:
+        # By step and number, so that children of different times share no epoch's order either.
+        own = stream_seed("child", plan.seed, seeds.order, seeds.augment, seeds.dropout, step, child)
+        seeds = Seeds(init=seeds.init, order=own, augment=own, dropout=own)
+    folder = plan.folder or parent.path.parent
+    try:
+        name = plan.name.format(parent=parent.name, at=str(time).replace(":", ""), step=step, child=child)
+    except (KeyError, IndexError, ValueError):
+        raise UsageError(
+            f"--name '{plan.name}' is no pattern", "it may hold {parent}, {at}, {step} and {child}"
+        ) from None
+    return TrainJob(
+        out=folder / name,
+        network=plan.network,
+        data=plan.data,
+        protocol=protocol,
+        seeds=seeds,
+        record=plan.record or config["record"],
+        keep_resume=plan.keep_resume,
+        end=end,
+        lineage={
+            "parent": str(parent.path),
+            "parent_name": parent.name,
+            "step": step,
+            "epoch": step / (parent.steps_per_epoch or 1),
+            "child": child,
+            "hash": None,
+            "fresh_optimizer": plan.fresh_optimizer,
+            "same_stream": plan.same_stream,
+        },
+        device=plan.device,
+        precision=plan.precision or config["precision"],
+        threads=plan.threads,
+        evaluate=plan.evaluate or config["evaluated"],
+        command=plan.command,
+        force=plan.force,
+    )
+
+
+def with_origin(plan: SpawnPlan, job: TrainJob) -> TrainJob:
+    """The job with the hash of the weights it starts from; the parent's state is made where it is missing."""
+    assert job.lineage is not None
+    return replace(job, lineage={**job.lineage, "hash": materialize(plan, int(job.lineage["step"]))})
+
+
+def materialize(plan: SpawnPlan, step: int) -> str:
+    """Make sure that the parent has its weights and optimiser state at ``step`` on disk, replaying it if not.
+
+    A replay starts from the nearest earlier state (or from the initial weights, which follow from the seed) and is
+    the parent's own training: same streams, same number of threads. What it makes is added to the parent.
+
+    Returns:
+        The content hash of the weights.
+
+    Raises:
+        CheckpointError: If there is nothing to replay from.
+        ConflictError: If the replay does not reproduce a checkpoint of the parent, as on another device.
+    """
+    parent = plan.parent
+    there = step in parent.steps()
+    if there and (plan.fresh_optimizer or step in parent.steps(RESUME)):
+        return parent.checkpoint(step).hash()
+    config = parent.document["config"]
+    data = load_data(plan.data)
+    where = placement_of(plan.device, "float64" if config["precision"] == "float64" else "float32")
+    seeds = Seeds(**config["seeds"])
+    network = place(build_network(plan.network, data, seed=seeds.init), where)
+    point = resume_point(parent, at_most=step)
+    start = 0
+    optimizer = None
+    if point is not None:
+        start, weights, optimizer = point
+        load_state(network, weights, str(parent.path))
+    elif parent.lineage is not None:
+        start = int(parent.lineage["step"])
+        if step < start:
+            raise CheckpointError(f"{parent.path} begins at step {start}, after step {step}", "spawn from its parent")
+        weights, optimizer = origin_state(parent.lineage)
+        load_state(network, weights, str(parent.path))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(parent.threads or threads)
+    try:
+        with exclusive(parent.path), math_mode(where):
+            states = train(
+                network,
+                samples_of(data.train, data.normalization, where),
+                Protocol.from_json(config["protocol"]),
+                seeds,
+                start=start,
+                end=step,
+                optimizer=optimizer,
+                autocast=torch.bfloat16 if config["precision"] == "bf16" else None,
+                prime=point is None and parent.lineage is None,
+                wanted=lambda done: done == step,
+            )
+            *_, state = states
+            weights = state.network.state_dict()
+            if there and tensors_hash(weights) != parent.checkpoint(step).hash():
+                raise ConflictError(
+                    f"{parent.path} keeps no optimiser state at step {step}, and replaying it here does not "
+                    "reproduce its weights",
+                    "spawn on the device it was trained on, or with --fresh-optimizer",
+                )
+            path = parent.path / CHECKPOINTS / step_name(step)
+            epoch = parent.epoch(step)
+            digest = write_tensors(path, weights, {"step": step, "epoch": epoch, "kind": "weights", "replayed": True})
+            write_state(parent.resume_file(step), step=step, optimizer=state.optimizer)
+            return digest
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,140 @@
+"""Networks by name: ``simple-cnn``, ``wrn-16-4``, ``timm:NAME``, ``module:function``, ``file.py:function``.
+
+A builder is a function ``build(input_shape, classes, *, option=…) -> torch.nn.Module``; the input shape and the
+number of classes follow from the data. A third package registers one in the entry-point group
+``landscape.networks``, whose value names the builder.
+"""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from landscape_cli import plugins
+from landscape_cli.errors import LandscapeError, NetworkError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GROUP = "landscape.networks"
+
+BUILDERS = {
+    "mlp": "landscape_cli.networks.mlp:build",
+    "simple-cnn": "landscape_cli.networks.simple_cnn:build",
+    "resnet20": "landscape_cli.networks.resnet:build_resnet20",
+    "resnet20-nobn": "landscape_cli.networks.resnet:build_resnet20_nobn",
+}
+WIDE_RESNET = re.compile(r"wrn-(\d+)-(\d+)")
+EXAMPLES = (*BUILDERS, "wrn-16-4", "wrn-DEPTH-WIDEN", "timm:NAME", "module:function", "file.py:function")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network as asked for on the command line or recorded in a run.
+
+    Args:
+        name: Its name in the registry, ``timm:NAME``, or a user's own function.
+        options: The builder's options.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form it has in ``run.json``."""
+        return {"name": self.name, "options": self.options}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "NetworkSpec":
+        """Read it back from ``run.json``."""
+        return cls(document["name"], dict(document["options"]))
+
+
+def names() -> list[str]:
+    """All names a network can have on the command line, this package's and registered ones."""
+    return [*EXAMPLES, *plugins.extensions(GROUP)]
+
+
+def check_name(name: str) -> None:
+    """Make sure that a name means a network, without loading it.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    registered = name in BUILDERS or WIDE_RESNET.fullmatch(name) or name.startswith("timm:") or plugins.is_code(name)
+    if not registered and name not in plugins.extensions(GROUP):
+        raise UsageError(f"there is no network '{name}'", plugins.did_you_mean(name, names()))
+
+
+def resolve(spec: NetworkSpec) -> NetworkSpec:
+    """The same spec with its options converted to their types, checked by the builder's signature.
+
+    Raises:
+        UsageError: If the name is unknown or an option does not fit.
+    """
+    return NetworkSpec(spec.name, plugins.bind(_builder(spec.name), spec.options, what=f"network '{spec.name}'"))
+
+
+def build(spec: NetworkSpec, input_shape: tuple[int, ...], classes: int) -> "nn.Module":
+    """Build the network for a data set, its weights drawn from torch's global generator.
+
+    Args:
+        spec: Which network.
+        input_shape: The shape of one input: ``(channel, height, width)`` or ``(feature,)``.
+        classes: The number of outputs.
+
+    Raises:
+        UsageError: If the name is unknown or an option does not fit.
+        NetworkError: If it cannot be built for this input shape, or is no module.
+    """
+    from torch import nn
+
+    builder = _builder(spec.name)
+    options = resolve(spec).options
+    try:
+        if plugins.is_code(spec.name):
+            network = _call_own(builder, input_shape, classes, options)
+        else:
+            network = builder(input_shape, classes, **options)
+    except LandscapeError:
+        raise
+    except Exception as error:
+        raise NetworkError(
+            f"network '{spec.name}' could not be built for inputs of shape {input_shape} and {classes} classes: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise NetworkError(f"{spec.name} returned {type(network).__name__}, which is no torch.nn.Module")
+    return network
+
+
+def _builder(name: str) -> Callable[..., Any]:
+    """The function that builds a network of this name."""
+    known = BUILDERS | plugins.extensions(GROUP)
+    if name in known:
+        return plugins.load_code(known[name], what="network")
+    if match := WIDE_RESNET.fullmatch(name):
+        wide = plugins.load_code("landscape_cli.networks.wide_resnet:build", what="network")
+        return functools.partial(wide, depth=int(match[1]), widen=int(match[2]))
+    if name.startswith("timm:"):
+        timm = plugins.load_code("landscape_cli.networks.timm_models:build", what="network")
+        return functools.partial(timm, name.removeprefix("timm:"))
+    check_name(name)
+    return plugins.load_code(name, what="network")
+
+
+def _call_own(function: Callable[..., Any], input_shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> Any:
+    """Call a user's own builder with as much as it takes: nothing, the classes, or the shape and the classes."""
+    parameters = inspect.signature(function).parameters
+    offered = {"input_shape": input_shape, "classes": classes, "num_classes": classes}
+    by_name = {name: value for name, value in offered.items() if name in parameters and name not in options}
+    required = [
+        p.name
+        for p in parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in options
+    ]
+    if [name for name in required if name not in by_name]:
+        return function(*(input_shape, classes)[-len(required) :], **options)
+    return function(**by_name, **options)

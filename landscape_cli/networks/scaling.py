@@ -1,0 +1,30 @@
+"""Widths: one rule for every family."""
+
+from landscape_cli.errors import NetworkError
+
+
+def scaled(channels: int, width: float) -> int:
+    """A number of channels times a width multiplier, rounded.
+
+    Raises:
+        NetworkError: If that leaves a layer empty.
+
+    >>> scaled(32, 0.5)
+    16
+    """
+    result = round(channels * width)
+    if result < 1:
+        raise NetworkError(f"width {width} leaves a layer of {channels} channels empty", "choose a larger width")
+    return result
+
+
+def image_shape(input_shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
+    """Check that inputs are images.
+
+    Raises:
+        NetworkError: If they are not ``(channel, height, width)``.
+    """
+    if len(input_shape) != 3:
+        raise NetworkError(f"{name} takes images, but the data has inputs of shape {input_shape}", "try --network mlp")
+    channels, height, width = input_shape
+    return channels, height, width

@@ -1,0 +1,158 @@
+"""Running independent jobs one after another or one a process."""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from landscape_cli.errors import InterruptedRunError, LandscapeError
+
+Result = dict[str, Any] | LandscapeError
+Progress = Callable[[int, int, int], None]  # number of the job, done, total
+
+POLL_SECONDS = 0.2
+
+_reports: Any = None  # in a worker: the queue its progress goes to
+
+
+def cores() -> int:
+    """The CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes_for(jobs: int, asked: int | None, device: str) -> int:
+    """How many jobs to run at once: as asked, else one a core on a CPU and one on anything else."""
+    if asked is not None:
+        return min(asked, jobs)
+    import torch
+
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    return min(jobs, cores()) if on_cpu else 1
+
+
+def threads_for(processes: int) -> int | None:
+    """CPU threads of each of so many processes; None leaves torch its default."""
+    return max(1, cores() // processes) if processes > 1 else None
+
+
+def run_all(
+    function: Callable[..., dict[str, Any]],
+    jobs: Sequence[Any],
+    *,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Result]]:
+    """Run ``function(job, progress)`` for every job; yield results in the order of the jobs, failures among them.
+
+    A job that fails with a stated error does not keep the others from running. When the user interrupts, running
+    jobs save their state, waiting ones are dropped, and the interruption is raised at the end.
+
+    Args:
+        function: Importable by name; takes a job and a progress callback.
+        jobs: Jobs that can be pickled.
+        processes: How many at once; 1 runs them here.
+        progress: Called with the job's number, steps done and steps in all.
+
+    Raises:
+        InterruptedRunError: If a job was interrupted.
+        LandscapeError: If a worker process died.
+    """
+    if processes <= 1 or len(jobs) <= 1:
+        yield from _inline(function, jobs, progress)
+    else:
+        yield from _pooled(function, jobs, min(processes, len(jobs)), progress)
+
+
+def _inline(
+    function: Callable[..., dict[str, Any]], jobs: Sequence[Any], progress: Progress | None
+) -> Iterator[tuple[int, Result]]:
+    for number, job in enumerate(jobs):
+
+        def report(done: int, total: int, number: int = number) -> None:
+            if progress is not None:
+                progress(number, done, total)
+
+        try:
+            yield number, function(job, report)
+        except InterruptedRunError:
+            raise
+        except LandscapeError as error:
+            yield number, error
+
+
+def _pooled(
+    function: Callable[..., dict[str, Any]], jobs: Sequence[Any], processes: int, progress: Progress | None
+) -> Iterator[tuple[int, Result]]:
+    context = _context(function.__module__)
+    reports = context.Queue()
+    interrupted: InterruptedRunError | None = None
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(reports,))
+    try:
+        waiting = [pool.submit(_work, function, number, job) for number, job in enumerate(jobs)]
+        for number, future in enumerate(waiting):
+            result = _wait(future, reports, progress)
+            if isinstance(result, InterruptedRunError):
+                interrupted = result
+            elif interrupted is None:
+                yield number, result
+    except KeyboardInterrupt:
+        _stop_workers()
+        interrupted = InterruptedRunError("stopped; the runs are kept", "the same command continues them")
+    except BrokenProcessPool as error:
+        raise LandscapeError(
+            "a worker process was killed (out of memory?)",
+            "give the same command with --jobs 1; it continues",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    if interrupted is not None:
+        raise interrupted
+
+
+def _context(module: str) -> Any:
+    """Worker processes that start with torch loaded: a fork of a server that has never run a kernel."""
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([module])
+        return context
+    return multiprocessing.get_context("spawn")
+
+
+def _begin_worker(reports: Any) -> None:
+    global _reports
+    _reports = reports
+    # Ctrl-C reaches the whole process group: a job that runs watches for it, an idle worker must not die loudly.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _work(function: Callable[..., dict[str, Any]], number: int, job: Any) -> Result:
+    def report(done: int, total: int) -> None:
+        _reports.put((number, done, total))
+
+    try:
+        return function(job, report)
+    except LandscapeError as error:
+        return error
+
+
+def _wait(future: "Future[Result]", reports: Any, progress: Progress | None) -> Result:
+    """Wait for one result while passing on what all workers report."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                report = reports.get(timeout=0 if future.done() else POLL_SECONDS)
+                if progress is not None:
+                    progress(*report)
+        if future.done():
+            return future.result()
+
+
+def _stop_workers() -> None:
+    for process in multiprocessing.active_children():
+        process.terminate()

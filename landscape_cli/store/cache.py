@@ -1,0 +1,69 @@
+"""Measured points, kept so that an interrupted or repeated measurement goes on where it was.
+
+The cache lies in ``$LANDSCAPE_CACHE``, or ``$XDG_CACHE_HOME/landscape``, or ``~/.cache/landscape``. It may be deleted
+at any time: nothing but time is lost.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def cache_folder() -> Path:
+    """Where measured points are kept."""
+    if own := os.environ.get("LANDSCAPE_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "landscape"
+
+
+class PointCache:
+    """The points of one measurement: JSON lines, the first of which says what was measured.
+
+    Args:
+        kind: What is measured (a folder of the cache).
+        identity: Everything the points depend on; another identity is another file.
+        fresh: Forget what is there.
+    """
+
+    def __init__(self, kind: str, identity: dict[str, Any], *, fresh: bool = False) -> None:
+        self.identity = identity
+        text = json.dumps(identity, sort_keys=True)
+        self.path = cache_folder() / kind / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.jsonl"
+        self.writable = True
+        if fresh:
+            self.path.unlink(missing_ok=True)
+
+    def read(self) -> list[dict[str, Any]]:
+        """The points that are kept; a damaged file counts as none, a line cut short is left out."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        points = []
+        for number, line in enumerate(lines):
+            try:
+                document = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if number == 0 and document != self.identity:
+                return []
+            if number:
+                points.append(document)
+        return points
+
+    def add(self, point: dict[str, Any]) -> None:
+        """Keep one more point; a cache that cannot be written is done without."""
+        if not self.writable:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kept = self.read()
+            if not kept:
+                self.path.write_text(json.dumps(self.identity, sort_keys=True) + "\n", encoding="utf-8")
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(point, sort_keys=True) + "\n")
+        except OSError:
+            self.writable = False

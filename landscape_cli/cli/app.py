@@ -29,8 +29,12 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
+def _examples(commands: tuple[str, ...]) -> str:
+    return "Examples:\n\n" + "\n\n".join(f"  {command}" for command in commands)
+
+
 for module in (train, spawn, barrier, import_, info, demo):
-    app.command(name=module.NAME, help=_paragraphs(module.HELP), epilog=module.EPILOG)(module.command)
+    app.command(name=module.NAME, help=_paragraphs(module.HELP), epilog=_examples(module.EXAMPLES))(module.command)
 
 
 def _version(value: bool) -> None:

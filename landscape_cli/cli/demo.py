@@ -4,7 +4,7 @@ from landscape_cli.errors import LandscapeError
 
 NAME = "demo"
 HELP = """Placeholder."""
-EPILOG = ""
+EXAMPLES: tuple[str, ...] = ()
 
 
 def command() -> None:

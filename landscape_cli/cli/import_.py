@@ -15,10 +15,11 @@ HELP = """Make a run directory of other people's checkpoints: safetensors, Huggi
 
 Pickles are read with weights_only: one that needs code to be run is refused. Each checkpoint is checked against the
 network before anything is written."""
-EPILOG = """Examples:\n
-  landscape import model.pt --out runs/mine --network resnet20 --data cifar10:data\n
-  landscape import output/checkpoint-500 output/checkpoint-1000 --out runs/hf --network nets.py:build --data npz:mine.npz\n
-  landscape import weights/ --out runs/steps --network simple-cnn --data digits --steps-per-epoch 45"""
+EXAMPLES = (
+    "landscape import model.pt --out runs/mine --network resnet20 --data cifar10:data",
+    "landscape import out/checkpoint-500 out/checkpoint-1000 --out runs/hf --network nets.py:build --data npz:my.npz",
+    "landscape import weights/ --out runs/steps --network simple-cnn --data digits --steps-per-epoch 45",
+)
 
 
 def command(

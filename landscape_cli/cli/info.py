@@ -18,10 +18,11 @@ NAME = "info"
 HELP = """Tell what a run, a checkpoint file or a folder of them is: its lineage, its numbers, its times.
 
 Reads descriptions and headers only: instant for files of any size, and safe for files of any origin."""
-EPILOG = """Examples:\n
-  landscape info sample_checkpoints/parent\n
-  landscape info runs\n
-  landscape info runs/parent@2ep model.safetensors --format jsonl"""
+EXAMPLES = (
+    "landscape info sample_checkpoints/parent",
+    "landscape info runs",
+    "landscape info runs/parent@2ep model.safetensors --format jsonl",
+)
 COLUMNS = (
     ("path", "path"), ("status", "status"), ("network", "network"), ("data", "data"), ("parent", "parent"),
     ("spawn_epoch", "spawned at epoch"), ("step", "step"), ("epoch", "epoch"), ("train_error", "train error"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from landscape_cli.errors import ConflictError, LandscapeError
+from landscape_cli.errors import BatchError, ConflictError, LandscapeError
 from landscape_cli.store.atomic import write_text
 from landscape_cli.store.records import dump
 
@@ -39,6 +39,7 @@ class Output:
     keep: Path | None = None
     force: bool = False
     records: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[LandscapeError] = field(default_factory=list)
 
     @property
     def as_table(self) -> bool:
@@ -53,17 +54,32 @@ class Output:
         elif not self.as_table:
             self._write(dump(record))
 
-    def finish(self) -> None:
-        """Print the table and write the file, if there is to be one.
+    def take(self, result: "dict[str, Any] | LandscapeError") -> None:
+        """Print the record of an item of a batch, or why it failed: the others go on."""
+        if isinstance(result, LandscapeError):
+            self.failed.append(result)
+            print_error(result)
+        else:
+            self.emit(result)
+
+    def finish(self, items: int = 1, what: str = "items") -> None:
+        """Print the table and write the file, if there is to be one; then leave if an item failed.
+
+        Args:
+            items: How many there were.
+            what: What they are.
 
         Raises:
             ConflictError: If the file holds other records and may not be overwritten.
+            BatchError: If an item failed.
         """
         if self.as_table and self.records:
             self._table()
         if self.keep is not None:
             save_records(self.keep, self.records, force=self.force)
             self.note(f"written: {self.keep}")
+        if self.failed:
+            raise BatchError(len(self.failed), items, what)
 
     def _write(self, line: str) -> None:
         sys.stdout.write(line + "\n")

@@ -7,12 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from landscape_cli.cli import inputs, options
-from landscape_cli.cli.output import Output, print_error
+from landscape_cli.cli import protocol_options as how
+from landscape_cli.cli.output import Output
 from landscape_cli.cli.train import COLUMNS as TRAIN_COLUMNS
-from landscape_cli.cli.train import parse_milestones
-from landscape_cli.compute.choices import KeepResume, Precision
-from landscape_cli.compute.training.protocol import ScheduleName
-from landscape_cli.errors import BatchError, LandscapeError
+from landscape_cli.compute.choices import Precision
 from landscape_cli.times import parse_times
 
 NAME = "spawn"
@@ -20,66 +18,38 @@ HELP = """Spawn children from a run: copy its full state at given times and trai
 
 Weights, buffers, optimiser state and schedule position are copied; data order, augmentation and dropout come from
 streams of the child's own. A time without a checkpoint is replayed from the one before it, bit for bit."""
-EPILOG = """Examples:\n
-  landscape spawn runs/parent --at 0ep,2ep,8ep --children 2\n
-  landscape spawn runs/parent --at 0.5ep --children 4 --until +10ep --out runs/equal-length\n
-  landscape spawn runs/parent --at 2ep,10ep --lr 0.001 --schedule constant --until +100ep | landscape barrier -"""
+EXAMPLES = (
+    "landscape spawn runs/parent --at 0ep,2ep,8ep --children 2",
+    "landscape spawn runs/parent --at 0.5ep --children 4 --until +10ep --out runs/equal-length",
+    "landscape spawn runs/parent --at 2ep,10ep --lr 0.001 --schedule constant --until +100ep | landscape barrier -",
+)
 COLUMNS = (("path", "run"), ("spawn_epoch", "spawned at epoch"), ("child", "child"), *TRAIN_COLUMNS[1:])
-
-CHILDREN = "Children"
-CHANGES = "What the children do differently"
 
 
 def command(
     parents: Annotated[list[str], typer.Argument(metavar="PARENT...", help="Runs, or - for a pipe of them.")],
-    at: Annotated[str, typer.Option(help="Spawn times, as in 0ep,0.5ep,step:390.", rich_help_panel=CHILDREN)],
-    children: Annotated[int, typer.Option(min=1, help="Children at each time.", rich_help_panel=CHILDREN)] = 2,
-    first_child: Annotated[
-        int,
-        typer.Option(min=0, help="Number of the first child, to add more later.", rich_help_panel=CHILDREN),
-    ] = 0,
-    until: Annotated[
-        str,
-        typer.Option(
-            help="end (of the parent's protocol), 20ep, or +10ep after the spawn time.",
-            rich_help_panel=CHILDREN,
-        ),
-    ] = "end",
-    fresh_optimizer: Annotated[
-        bool, typer.Option(help="Start with zero momentum, as published tools do.", rich_help_panel=CHILDREN)
-    ] = False,
-    same_stream: Annotated[
-        bool,
-        typer.Option(
-            help="Give the children the parent's own streams: a check, they repeat it.",
-            rich_help_panel=CHILDREN,
-        ),
-    ] = False,
+    at: how.SpawnTimes,
+    children: how.Children = 2,
+    first_child: how.FirstChild = 0,
+    until: how.Until = "end",
+    fresh_optimizer: how.FreshOptimizer = False,
+    same_stream: how.SameStream = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the children (default: the parent's).", rich_help_panel=CHILDREN),
+        typer.Option("--out", "-o", help="Their folder; default the parent's.", rich_help_panel=how.CHILDREN),
     ] = None,
-    name: Annotated[
-        str, typer.Option(help="Pattern of their names.", rich_help_panel=CHILDREN)
-    ] = "{parent}-at-{at}-child{child}",
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", min=1, help="Children at once (default: one a core).", rich_help_panel=CHILDREN),
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=CHANGES)] = None,
-    schedule: Annotated[ScheduleName | None, typer.Option(help="Schedule.", rich_help_panel=CHANGES)] = None,
-    milestones: Annotated[str | None, typer.Option(help="Epochs of its steps.", rich_help_panel=CHANGES)] = None,
-    factor: Annotated[float | None, typer.Option(help="Factor of each step.", rich_help_panel=CHANGES)] = None,
-    epochs: Annotated[float | None, typer.Option(help="Length of the schedule.", rich_help_panel=CHANGES)] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay.", rich_help_panel=CHANGES)] = None,
-    augment: Annotated[str | None, typer.Option(help="Augmentation.", rich_help_panel=CHANGES)] = None,
-    checkpoints: Annotated[
-        str | None,
-        typer.Option(help="When to record (default: the parent's schedule).", rich_help_panel=CHILDREN),
-    ] = None,
-    resume_states: Annotated[
-        KeepResume, typer.Option(help="Optimiser states to keep.", rich_help_panel=CHILDREN)
-    ] = "last",
+    name: how.NamePattern = "{parent}-at-{at}-child{child}",
+    jobs: how.Jobs = None,
+    checkpoints: how.ChildCheckpoints = None,
+    resume_states: how.ResumeStates = "last",
+    eval_train: how.EvalTrain = None,
+    lr: how.NewLr = None,
+    schedule: how.NewSchedule = None,
+    milestones: how.NewMilestones = None,
+    factor: how.NewFactor = None,
+    epochs: how.NewEpochs = None,
+    weight_decay: how.NewWeightDecay = None,
+    augment: how.NewAugment = None,
     network: options.Network = None,
     network_option: options.NetworkOption = None,
     data: options.Data = None,
@@ -99,12 +69,11 @@ def command(
 ) -> None:
     """Parse, spawn, emit."""
     times = parse_times(at)
-    changes: dict[str, Any] = {
-        "lr": lr, "schedule": schedule, "factor": factor, "epochs": epochs, "weight_decay": weight_decay, "augment": augment,
-    }  # fmt: skip
-    changes = {key: value for key, value in changes.items() if value is not None}
+    given: dict[str, Any] = {"lr": lr, "schedule": schedule, "factor": factor, "epochs": epochs}
+    given |= {"weight_decay": weight_decay, "augment": augment}
+    changes = {key: value for key, value in given.items() if value is not None}
     if milestones is not None or schedule not in (None, "step"):
-        changes["milestones"] = parse_milestones(milestones)
+        changes["milestones"] = how.parse_milestones(milestones)
     asked_network = inputs.network_spec(network, network_option)
     asked_data = inputs.data_spec(data, data_option)
     found = inputs.runs(parents)
@@ -115,8 +84,9 @@ def command(
     from landscape_cli.jobs.training import plan_training, run_training
     from landscape_cli.scale.executors import processes_for, run_all, threads_for
 
-    plans = [
-        SpawnPlan(
+    work = []
+    for run in found:
+        plan = SpawnPlan(
             parent=run,
             network=asked_network or recorded_network(run),
             data=chosen_data(run, asked_data),
@@ -134,31 +104,22 @@ def command(
             keep_resume=resume_states,
             device=device,
             precision=precision,
+            evaluate=eval_train,
             command=options.command_line(),
             force=force,
         )
-        for run in found
-    ]
-    work = [(plan, job) for plan in plans for job in child_jobs(plan)]
+        work += [(plan, job) for job in child_jobs(plan)]
     processes = processes_for(len(work), jobs, device)
-    ready = []
-    for plan, job in work:
-        own = threads or (plan.parent.threads if same_stream else threads_for(processes))
-        ready.append((plan, replace(job, threads=own)))
+    # A child that is to repeat its parent bit for bit needs its parent's number of threads.
+    own = {id(plan): threads or (plan.parent.threads if same_stream else threads_for(processes)) for plan, _ in work}
+    work = [(plan, replace(job, threads=own[id(plan)])) for plan, job in work]
     if dry_run:
-        for _, job in ready:
+        for _, job in work:
             output.emit(plan_training(job))
         output.finish()
         return
-    started = [with_origin(plan, job) for plan, job in ready]
-    failed = 0
-    with output.batch(len(started), "children") as show:
-        for _, result in run_all(run_training, started, processes=processes, progress=show):
-            if isinstance(result, LandscapeError):
-                failed += 1
-                print_error(result)
-            else:
-                output.emit(result)
-    output.finish()
-    if failed:
-        raise BatchError(failed, len(started), "children")
+    ready = [with_origin(plan, job) for plan, job in work]
+    with output.batch(len(ready), "children") as show:
+        for _, result in run_all(run_training, ready, processes=processes, progress=show):
+            output.take(result)
+    output.finish(len(ready), "children")

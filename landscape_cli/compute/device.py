@@ -101,6 +101,12 @@ def _named(name: str) -> torch.device:
     return device
 
 
+def set_threads(threads: int | None) -> None:
+    """Use so many CPU threads; None leaves the number as it is."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
 def place(network: nn.Module, where: Placement) -> nn.Module:
     """Move a network to a device in the layout that is fastest there, and cast it for measuring.
 

@@ -59,6 +59,20 @@ def evaluate(network: nn.Module, samples: Samples, *, batch: int = BATCH) -> Eva
     return Evaluation(loss=float(total.item()) / len(samples), error=error, samples=len(samples))
 
 
+def forward_operations(network: nn.Module, samples: Samples) -> int:
+    """Floating-point operations of a forward pass of one input, counted by torch on a real one."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    mode = network.training
+    network.eval()
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(samples.normalized(samples.inputs[:1]))
+    finally:
+        network.train(mode)
+    return int(counter.get_total_flops())
+
+
 def loss_sum(logits: Float[Tensor, "batch class"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Summed cross-entropy of a batch in nats, from half-precision logits in float32."""
     exact = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()

@@ -97,7 +97,7 @@ def child_jobs(plan: SpawnPlan) -> list[TrainJob]:
     protocol = replace(own, **(plan.changes or {}))
     if protocol.batch_size != own.batch_size or protocol.keep_last_batch != own.keep_last_batch:
         raise UsageError("children keep their parent's batch size: their epochs would not be its epochs")
-    jobs = []
+    jobs: list[TrainJob] = []
     for time in plan.at:
         step = time.step(steps_per_epoch=parent.steps_per_epoch, last=int(config["end"]))
         if step > int(config["end"]):

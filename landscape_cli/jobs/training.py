@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from landscape_cli.compute.choices import KeepResume, Precision
-from landscape_cli.compute.device import Placement, math_mode, place, placement
-from landscape_cli.compute.evaluation import evaluate
+from landscape_cli.compute.device import Placement, math_mode, place, placement, set_threads
+from landscape_cli.compute.evaluation import evaluate, forward_operations
 from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.training.recording import recorded_steps
 from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.compute.training.trainer import TrainingState, train
 from landscape_cli.datasets import DataSet, DataSpec
-from landscape_cli.errors import ConflictError, DeviceError, DivergedError, InterruptedRunError
+from landscape_cli.errors import ConflictError, DataError, DeviceError, DivergedError, InterruptedRunError
 from landscape_cli.jobs.environment import environment
 from landscape_cli.jobs.states import origin_state, resume_point
 from landscape_cli.jobs.stopping import Stop, watching
@@ -55,6 +55,7 @@ class TrainJob:
         precision: ``float32``, ``float64``, ``tf32``, or ``bf16`` (products only).
         threads: Of the CPU; None for torch's choice.
         evaluate: Training samples in the metrics; None for the default.
+        classes: The number of classes the data must have (a preset's); None for any.
         command: The command line, for the record.
         force: Discard a run that is in the way.
     """
@@ -72,6 +73,7 @@ class TrainJob:
     precision: Precision = "float32"
     threads: int | None = None
     evaluate: int | None = None
+    classes: int | None = None
     command: str = ""
     force: bool = False
 
@@ -107,8 +109,7 @@ def run_training(job: TrainJob, progress: Progress | None = None) -> dict[str, A
         InterruptedRunError: If a signal asked to stop; the same job continues later.
         LandscapeError: For data, networks, devices and storage that do not work; see those rooms.
     """
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
+    set_threads(job.threads)
     session = _load(job)
     with exclusive(job.out), watching() as stop, math_mode(session.where):
         session.stop = stop
@@ -127,6 +128,11 @@ def _load(job: TrainJob) -> _Session:
         raise DeviceError("training in fp16 is not offered", "use --precision bf16: it needs no loss scaling")
     exact = Placement(where.device, "float32" if job.precision == "bf16" else job.precision)
     data = load_data(job.data)
+    if job.classes not in (None, data.classes):
+        raise DataError(
+            f"the preset is for {job.classes} classes, but {data.name} has {data.classes}",
+            "give the protocol without --preset",
+        )
     steps_per_epoch = job.protocol.steps_per_epoch(len(data.train))
     start = int(job.lineage["step"]) if job.lineage else 0
     end = total_steps(job.protocol, steps_per_epoch) if job.end is None else job.end
@@ -166,10 +172,6 @@ def plan_training(job: TrainJob) -> dict[str, Any]:
         (three forward passes a step, counted by torch on one input; evaluations not counted).
     """
     session = _load(job)
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        session.network.eval()(session.train.normalized(session.train.inputs[:1]))
     weights = sum(t.nbytes for t in session.network.state_dict().values())
     slots = 2 if job.protocol.optimizer in ("adam", "adamw") else int(job.protocol.momentum > 0)
     trained = sum(p.nbytes for p in session.network.parameters() if p.requires_grad)
@@ -187,7 +189,7 @@ def plan_training(job: TrainJob) -> dict[str, Any]:
         "steps_per_epoch": session.steps_per_epoch,
         "checkpoints": count,
         "bytes": count * weights + states * slots * trained,
-        "operations": 3 * steps * job.protocol.batch_size * counter.get_total_flops(),
+        "operations": 3 * steps * job.protocol.batch_size * forward_operations(session.network, session.train),
     }
 
 

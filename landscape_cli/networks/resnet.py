@@ -42,8 +42,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolutions, then the sum, then the activation."""
         y: Tensor = self.relu1(self.norm1(self.conv1(x)))
-        y = self.relu2(self.norm2(self.conv2(y)) + self.shortcut(x))
-        return y
+        z: Tensor = self.relu2(self.norm2(self.conv2(y)) + self.shortcut(x))
+        return z
 
 
 def build_resnet20(input_shape: tuple[int, ...], classes: int, *, width: float = 1.0) -> nn.Sequential:

@@ -121,7 +121,7 @@ def _context(module: str) -> Any:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([module])
         return context
-    return multiprocessing.get_context("spawn")
+    return multiprocessing.get_context("spawn")  # type: ignore[unreachable]
 
 
 def _begin_worker(reports: Any) -> None:

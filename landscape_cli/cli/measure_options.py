@@ -1,0 +1,62 @@
+"""Options that say what to measure and where, shared by the commands that do."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape_cli.compute.choices import BatchNormMode, SplitChoice
+from landscape_cli.jobs.pairs import Pairing
+
+MEASURE = "Measurement"
+
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(metavar="CHECKPOINT...", help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe."),
+]
+Pairs = Annotated[
+    Pairing | None,
+    typer.Option(
+        "--pairs",
+        help="siblings (children of one parent and time), all, consecutive, or given (in twos); two are a pair.",
+        rich_help_panel=MEASURE,
+    ),
+]
+At = Annotated[str | None, typer.Option("--at", help="Times on each run; default its last.", rich_help_panel=MEASURE)]
+Split = Annotated[SplitChoice, typer.Option("--split", help="Where to measure.", rich_help_panel=MEASURE)]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        min=1,
+        help="Samples of each split, with its class proportions; default all.",
+        rich_help_panel=MEASURE,
+    ),
+]
+Bn = Annotated[
+    BatchNormMode,
+    typer.Option(
+        "--bn",
+        help="Batch-norm statistics between the ends: recompute on training images, lerp, or keep A's.",
+        rich_help_panel=MEASURE,
+    ),
+]
+BnSamples = Annotated[
+    int | None,
+    typer.Option(
+        "--bn-samples", min=2, help="Training images to recompute on; default 10,000 or all.", rich_help_panel=MEASURE
+    ),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Samples a forward pass.", rich_help_panel=MEASURE)]
+Points = Annotated[int, typer.Option("--points", min=3, help="Points on the line.", rich_help_panel=MEASURE)]
+Refine = Annotated[
+    int,
+    typer.Option("--refine", min=0, help="Rounds of finer search around each maximum.", rich_help_panel=MEASURE),
+]
+CurveOut = Annotated[
+    Path | None,
+    typer.Option("--curve-out", help="File for every point of every line, as JSON lines.", rich_help_panel=MEASURE),
+]
+RecordsOut = Annotated[
+    Path | None, typer.Option("--out", "-o", help="File that gets the records too.", rich_help_panel=MEASURE)
+]

@@ -1,6 +1,5 @@
 """The only writer of stdout and stderr: records, tables, notes, errors, progress."""
 
-import json
 import math
 import os
 import sys
@@ -117,6 +116,10 @@ class Output:
         if not self.quiet:
             _stderr(text)
 
+    def warn(self, error: LandscapeError) -> None:
+        """Tell the user of something that went wrong and does not stop the rest."""
+        print_error(error)
+
     @contextmanager
     def bar(self, total: int, what: str) -> Iterator[Callable[[int, int], None]]:
         """A progress bar on stderr; yields a function that takes how much is done, and of how much."""
@@ -177,6 +180,17 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def bars(values: Sequence[float], width: int = 20) -> list[str]:
+    """A bar for each value, the longest ``width`` characters; nothing for values not above zero.
+
+    >>> bars([1.0, 0.5], width=4)
+    ['████', '██']
+    """
+    top = max((v for v in values if math.isfinite(v)), default=0.0)
+    eighths = [round(8 * width * v / top) if top > 0 and math.isfinite(v) and v > 0 else 0 for v in values]
+    return ["█" * (n // 8) + " ▏▎▍▌▋▊▉"[n % 8].strip() for n in eighths]
+
+
 def print_text(text: str) -> None:
     """Plain text on stdout (help, a version, a list)."""
     sys.stdout.write(text + "\n")
@@ -204,15 +218,3 @@ def _stderr(text: str) -> None:
 def silence_stdout() -> None:
     """Point stdout at nothing, so that flushing it at exit does not complain about a closed pipe again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def quoted(words: Sequence[str]) -> str:
-    """A command line as it would be typed."""
-    import shlex
-
-    return shlex.join(words)
-
-
-def to_json(value: Any) -> str:
-    """A value as indented JSON."""
-    return json.dumps(value, indent=2, sort_keys=True)

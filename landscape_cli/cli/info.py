@@ -1,6 +1,5 @@
 """``landscape info``: what a run, a checkpoint or a folder is, at once and without torch."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -105,10 +104,10 @@ def _children(run: Run) -> list[str]:
         if not is_run(folder):
             continue
         try:
-            lineage = Run.open(folder).lineage
+            parent = Run.open(folder).parent
         except CheckpointError:
             continue
-        if lineage and Path(lineage["parent"]).resolve() == run.path.resolve():
+        if parent is not None and parent.resolve() == run.path.resolve():
             found.append(folder.name)
     return found
 

@@ -146,7 +146,9 @@ SameStream = Annotated[
         rich_help_panel=CHILDREN,
     ),
 ]
-NamePattern = Annotated[str, typer.Option("--name", help="Pattern of their names.", rich_help_panel=CHILDREN)]
+NamePattern = Annotated[
+    str, typer.Option("--name", help="Pattern of their names; {letter} is a, b, c, …", rich_help_panel=CHILDREN)
+]
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, help="Runs at once; default one a core.", rich_help_panel=CHILDREN),

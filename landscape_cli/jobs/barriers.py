@@ -151,10 +151,8 @@ def common_entries(first: Subject, second: Subject) -> dict[str, Any]:
         "step": _shared(first.checkpoint.step, second.checkpoint.step),
         "epoch": _shared(first.checkpoint.epoch, second.checkpoint.epoch),
     }
-    lineages = [(run.lineage or {}) if (run := s.run) is not None else {} for s in (first, second)]
-    for key in ("parent", "step", "epoch"):
-        name = key if key == "parent" else f"spawn_{key}"
-        record[name] = _shared(lineages[0].get(key), lineages[1].get(key))
+    runs = [{} if (run := s.run) is None else run.record() for s in (first, second)]
+    record |= {key: _shared(runs[0].get(key), runs[1].get(key)) for key in ("parent", "spawn_step", "spawn_epoch")}
     for key in dict.fromkeys([*first.extra, *second.extra]):
         if first.extra.get(key) == second.extra.get(key):
             record.setdefault(key, first.extra[key])

@@ -1,5 +1,6 @@
 """Children of a run: from its full state at a time, with their own data order and augmentation."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class SpawnPlan:
         same_stream: Give the children the parent's own streams: they repeat it bit for bit.
         seed: Of the children's streams, beside parent, time and number.
         folder: Where the children go.
-        name: Pattern of their names: ``{parent}``, ``{at}``, ``{child}``.
+        name: Pattern of their names: ``{parent}``, ``{at}``, ``{step}``, ``{child}``, ``{letter}``.
         record: When children record; None for the parent's schedule.
         keep_resume: See TrainJob.
         device: See TrainJob.
@@ -145,10 +146,12 @@ def _job(plan: SpawnPlan, protocol: Protocol, time: Time, step: int, end: int, c
         seeds = Seeds(init=seeds.init, order=own, augment=own, dropout=own)
     folder = plan.folder or parent.path.parent
     try:
-        name = plan.name.format(parent=parent.name, at=str(time).replace(":", ""), step=step, child=child)
+        name = plan.name.format(
+            parent=parent.name, at=str(time).replace(":", ""), step=step, child=child, letter=chr(ord("a") + child)
+        )
     except (KeyError, IndexError, ValueError):
         raise UsageError(
-            f"--name '{plan.name}' is no pattern", "it may hold {parent}, {at}, {step} and {child}"
+            f"--name '{plan.name}' is no pattern", "it may hold {parent}, {at}, {step}, {child} and {letter}"
         ) from None
     return TrainJob(
         out=folder / name,
@@ -160,7 +163,8 @@ def _job(plan: SpawnPlan, protocol: Protocol, time: Time, step: int, end: int, c
         keep_resume=plan.keep_resume,
         end=end,
         lineage={
-            "parent": str(parent.path),
+            # Relative, so that a folder of runs can be moved.
+            "parent": os.path.relpath(parent.path, folder / name),
             "parent_name": parent.name,
             "step": step,
             "epoch": step / (parent.steps_per_epoch or 1),
@@ -216,7 +220,7 @@ def materialize(plan: SpawnPlan, step: int) -> str:
         start = int(parent.lineage["step"])
         if step < start:
             raise CheckpointError(f"{parent.path} begins at step {start}, after step {step}", "spawn from its parent")
-        weights, optimizer = origin_state(parent.lineage)
+        weights, optimizer = origin_state(parent)
         load_state(network, weights, str(parent.path))
     threads = torch.get_num_threads()
     torch.set_num_threads(parent.threads or threads)

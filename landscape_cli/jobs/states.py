@@ -1,8 +1,6 @@
 """States on disk that training starts from: a run's own, or its parent's at the spawn step."""
 
 import contextlib
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -40,17 +38,17 @@ def resume_point(run: Run, *, at_most: int | None = None) -> tuple[int, Tensors,
     return None
 
 
-def origin_state(lineage: dict[str, Any]) -> tuple[Tensors, Tensors | None]:
+def origin_state(child: Run) -> tuple[Tensors, Tensors | None]:
     """The weights and the optimiser's tensors that a child starts from.
-
-    Args:
-        lineage: ``parent``, ``step``, ``hash`` of the parent's weights there, ``fresh_optimizer``.
 
     Raises:
         CheckpointError: If the parent or its state is gone.
         ConflictError: If the parent's weights are not those that the child was spawned from.
     """
-    parent = Run.open(Path(lineage["parent"]))
+    lineage = child.lineage
+    assert lineage is not None
+    assert child.parent is not None
+    parent = Run.open(child.parent)
     weights = parent.checkpoint(int(lineage["step"])).tensors()
     if tensors_hash(weights) != lineage["hash"]:
         raise ConflictError(

@@ -1,5 +1,6 @@
 """A training run, from nothing or from where it stopped, into its directory."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -50,7 +51,8 @@ class TrainJob:
         record: When to record; see :func:`landscape_cli.compute.training.recording.recorded_steps`.
         keep_resume: Optimiser states to keep: beside every checkpoint, of the last one, or none once finished.
         end: The last step; None for the protocol's length.
-        lineage: What the run is spawned from (parent, step, child, hash, fresh_optimizer); None for its own.
+        lineage: What the run is spawned from: ``parent`` (relative to ``out``), ``parent_name``, ``step``, ``epoch``,
+            ``child``, ``hash`` of the weights it starts from, ``fresh_optimizer``, ``same_stream``; None for its own.
         device: ``auto``, ``cpu``, ``cuda``, …
         precision: ``float32``, ``float64``, ``tf32``, or ``bf16`` (products only).
         threads: Of the CPU; None for torch's choice.
@@ -301,8 +303,8 @@ def _train(session: _Session, run: Run, progress: Progress | None, *, resumed: b
         load_state(session.network, weights, f"the resume state of {run.path}")
         run = run.update(status="running")
     elif job.lineage is not None:
-        weights, optimizer = origin_state(job.lineage)
-        load_state(session.network, weights, f"the parent {job.lineage['parent']}")
+        weights, optimizer = origin_state(run)
+        load_state(session.network, weights, f"the parent {run.parent}")
     forget_after(run.path, start if point else -1)
     if progress is not None:
         progress(start - session.start, session.end - session.start)
@@ -385,6 +387,8 @@ def _finish(session: _Session, run: Run, seconds: float) -> dict[str, Any]:
     run.rolling_file.unlink(missing_ok=True)
     if session.job.keep_resume == "none":
         _forget_states(run, keep=None)
+        with contextlib.suppress(OSError):  # not empty: something of somebody else's is in it
+            (run.path / RESUME).rmdir()
     last = read_metrics(run.path)[-1]
     run = run.update(
         status="finished",

@@ -1,6 +1,7 @@
 """Run directories: what made them, what they hold, where they came from."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,11 @@ class Run:
         return lineage if isinstance(lineage, dict) else None
 
     @property
+    def parent(self) -> Path | None:
+        """Where the run's parent was when it was spawned, from where the run is now."""
+        return Path(os.path.normpath(self.path / self.lineage["parent"])) if self.lineage else None
+
+    @property
     def steps_per_epoch(self) -> int | None:
         """Optimiser steps an epoch, where the run knows (an imported one may not)."""
         value = self.document.get("steps_per_epoch")
@@ -207,7 +213,7 @@ class Run:
             "step": result.get("step"),
             "epoch": result.get("epoch"),
             **{key: result.get(key) for key in ("train_loss", "train_error", "test_loss", "test_error")},
-            "parent": lineage.get("parent"),
+            "parent": None if self.parent is None else str(self.parent),
             "spawn_step": lineage.get("step"),
             "spawn_epoch": lineage.get("epoch"),
             "child": lineage.get("child"),

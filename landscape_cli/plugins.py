@@ -55,12 +55,13 @@ def refuse_stored_code(spec: str, *, owner: Path, option: str) -> None:
         )
 
 
-def load_code(spec: str, *, what: str) -> Callable[..., Any]:
+def load_code(spec: str, *, what: str, known: Iterable[str] = ()) -> Callable[..., Any]:
     """Import the function that a person named on the command line.
 
     Args:
         spec: ``module:function`` (the working directory is searched first) or ``file.py:function``.
         what: What it should give, for the messages.
+        known: Names that might have been meant instead.
 
     Raises:
         UsageError: If there is no such file, module or function, or importing it fails.
@@ -74,6 +75,9 @@ def load_code(spec: str, *, what: str) -> Callable[..., Any]:
     except LandscapeError:
         raise
     except Exception as error:
+        top = (match["module"] or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name == top:
+            raise UsageError(f"there is no {what} '{spec}', nor a module '{top}'", did_you_mean(spec, known)) from None
         raise UsageError(f"{spec} could not be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -141,7 +145,9 @@ def parse_options(pairs: Iterable[str], *, flag: str) -> dict[str, str]:
 
 
 def bind(function: Callable[..., Any], options: Mapping[str, Any], *, what: str) -> dict[str, Any]:
-    """Convert textual options to the types that ``function``'s keyword-only parameters declare.
+    """Convert textual options to the types that ``function`` declares for them.
+
+    Options are its keyword-only parameters, and all others that have a default.
 
     Values that are no text (from a stored configuration) pass through.
 
@@ -149,7 +155,11 @@ def bind(function: Callable[..., Any], options: Mapping[str, Any], *, what: str)
         UsageError: If an option is unknown or its value does not fit.
     """
     parameters = inspect.signature(function, eval_str=True).parameters
-    known = {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    known = {
+        name: p
+        for name, p in parameters.items()
+        if p.kind is p.KEYWORD_ONLY or (p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty)
+    }
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         known |= {
             name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in options if name not in known

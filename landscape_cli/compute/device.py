@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import nn
@@ -54,7 +54,7 @@ class Placement:
         return self.device.type
 
 
-def placement(device: str = "auto", precision: Precision = "float32") -> Placement:
+def placement(device: str = "auto", precision: str = "float32") -> Placement:
     """Choose a device and precision.
 
     Args:
@@ -72,7 +72,7 @@ def placement(device: str = "auto", precision: Precision = "float32") -> Placeme
         raise DeviceError(f"tf32 needs a CUDA device, not {chosen}", "use --precision bf16 or float32")
     if precision == "float64" and chosen.type == "mps":
         raise DeviceError("an Apple GPU has no float64", "use --device cpu")
-    return Placement(chosen, precision)
+    return Placement(chosen, cast(Precision, precision))
 
 
 def _automatic() -> torch.device:

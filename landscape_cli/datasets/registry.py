@@ -103,8 +103,14 @@ def _load_source(source: str, options: dict[str, Any]) -> DataSet:
     if plugins.is_code(source):
         from landscape_cli.datasets.own import adopt
 
-        function = plugins.load_code(source, what="data set")
-        return adopt(function(**plugins.bind(function, options, what=source)), source)
+        function = plugins.load_code(source, what="data set", known=names())
+        bound = plugins.bind(function, options, what=source)
+        try:
+            value = function(**bound)
+        except Exception as error:
+            hint = "LANDSCAPE_DEBUG=1 shows where"
+            raise DataError(f"{source} raised {type(error).__name__}: {error}", hint) from error
+        return adopt(value, source)
     raise UsageError(f"there is no data set '{source}'", plugins.did_you_mean(source, names()))
 
 

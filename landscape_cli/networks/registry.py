@@ -103,7 +103,8 @@ def build(spec: NetworkSpec, input_shape: tuple[int, ...], classes: int) -> "nn.
     except Exception as error:
         raise NetworkError(
             f"network '{spec.name}' could not be built for inputs of shape {input_shape} and {classes} classes: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}",
+            "LANDSCAPE_DEBUG=1 shows where",
         ) from error
     if not isinstance(network, nn.Module):
         raise NetworkError(f"{spec.name} returned {type(network).__name__}, which is no torch.nn.Module")
@@ -122,7 +123,7 @@ def _builder(name: str) -> Callable[..., Any]:
         timm = plugins.load_code("landscape_cli.networks.timm_models:build", what="network")
         return functools.partial(timm, name.removeprefix("timm:"))
     check_name(name)
-    return plugins.load_code(name, what="network")
+    return plugins.load_code(name, what="network", known=names())
 
 
 def _call_own(function: Callable[..., Any], input_shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> Any:

@@ -10,6 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from landscape_cli.errors import StorageError
+from landscape_cli.store.atomic import write_text
+
 
 def cache_folder() -> Path:
     """Where measured points are kept."""
@@ -33,11 +36,12 @@ class PointCache:
         text = json.dumps(identity, sort_keys=True)
         self.path = cache_folder() / kind / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.jsonl"
         self.writable = True
+        self._begun = False
         if fresh:
             self.path.unlink(missing_ok=True)
 
     def read(self) -> list[dict[str, Any]]:
-        """The points that are kept; a damaged file counts as none, a line cut short is left out."""
+        """The points that are kept; a damaged line is left out."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except OSError:
@@ -47,7 +51,7 @@ class PointCache:
             try:
                 document = json.loads(line)
             except json.JSONDecodeError:
-                break
+                continue
             if number == 0 and document != self.identity:
                 return []
             if number:
@@ -59,11 +63,16 @@ class PointCache:
         if not self.writable:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = self.read()
-            if not kept:
-                self.path.write_text(json.dumps(self.identity, sort_keys=True) + "\n", encoding="utf-8")
+            if not self._begun:
+                self._begin()
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(point, sort_keys=True) + "\n")
-        except OSError:
+        except (OSError, StorageError):
             self.writable = False
+
+    def _begin(self) -> None:
+        """Make the file what :meth:`read` took it for: points of this identity, in whole lines."""
+        kept = self.read()
+        lines = [self.identity, *kept]
+        write_text(self.path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+        self._begun = True

@@ -82,10 +82,10 @@ def train(
         DataError: If augmentation is asked for and inputs are no images.
     """
     loop = _Loop(network, samples, protocol, seeds, optimizer, autocast)
-    outer = torch.get_rng_state()
     if prime and protocol.prime_bn:
         loop.prime()
     yield loop.state(start)
+    outer = torch.get_rng_state()
     loss: Tensor | None = None
     look = samples.where.device.type == "cpu"
     for step in range(start, end):

@@ -1,6 +1,6 @@
 """Peak memory of a barrier against its number of points and pairs: it must not grow.
 
-    python benchmarks/barrier_memory.py
+python benchmarks/barrier_memory.py
 """
 
 import subprocess
@@ -27,8 +27,25 @@ def main():
         root = Path(folder)
         runs = [str(root / f"run{i}") for i in range(6)]
         for seed, run in enumerate(runs):
-            peak("train", "--data", "synthetic:sloppy", "--network", "mlp", "-N", "widths=2000,2000,2000", "--epochs", "0.1",
-                 "--checkpoints", "last", "--seed", str(seed), "--out", run, "--resume-states", "none")
+            peak(
+                "train",
+                "--data",
+                "synthetic:sloppy",
+                "--network",
+                "mlp",
+                "-N",
+                "widths=2000,2000,2000",
+                "--epochs",
+                "0.1",
+                "--checkpoints",
+                "last",
+                "--seed",
+                str(seed),
+                "--out",
+                run,
+                "--resume-states",
+                "none",
+            )
         measure = ["--split", "test", "--refine", "0", "--force"]
         print("mlp of 8.4 million weights (32 MiB); peak resident MiB of a whole process")
         print("  2 checkpoints,   3 points:", peak("barrier", *runs[:2], "--points", "3", *measure))

@@ -1,6 +1,6 @@
 """Barrier against loss-landscapes and a bare loop: simple-cnn, 2,000 CIFAR-sized images, 25 points, one run.
 
-    pip install loss-landscapes==3.0.6 && python benchmarks/barrier_speed.py
+pip install loss-landscapes==3.0.6 && python benchmarks/barrier_speed.py
 """
 
 import statistics
@@ -94,13 +94,17 @@ def main():
     best = {name: min(values) for name, values in times.items()}
     for name, values in times.items():
         print(f"{name:34} best {min(values):6.2f} s   median {statistics.median(values):6.2f} s")
-    print(f"against loss-landscapes, batches of 100: {best['loss-landscapes, batches of 100'] / best['landscape float32']:.2f} x"
-          f" (bf16 {best['loss-landscapes, batches of 100'] / best['landscape bf16']:.2f} x)")
+    print(
+        f"against loss-landscapes, batches of 100: {best['loss-landscapes, batches of 100'] / best['landscape float32']:.2f} x"
+        f" (bf16 {best['loss-landscapes, batches of 100'] / best['landscape bf16']:.2f} x)"
+    )
     print(f"against loss-landscapes, one batch: {best['loss-landscapes, one batch'] / best['landscape float32']:.2f} x")
     print(f"over the bare loop: {best['landscape float32'] / best['bare loop, channels-last']:.2f} x its time")
     exact, rounded = ours("float32"), ours("bf16")
-    worst = max(abs(a.results["test"].loss - b.results["test"].loss) / a.results["test"].loss
-                for a, b in zip(exact, rounded, strict=True))
+    worst = max(
+        abs(a.results["test"].loss - b.results["test"].loss) / a.results["test"].loss
+        for a, b in zip(exact, rounded, strict=True)
+    )
     print(f"bf16: largest relative error of the loss on the path {worst:.1e}")
     batch_norm()
 
@@ -111,12 +115,22 @@ def batch_norm():
     from landscape_cli.compute.evaluation import evaluate
 
     where = placement("cpu")
-    samples = Samples(torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (1000,)), where,
-                      mean=[0.5] * 3, std=[0.25] * 3)
+    samples = Samples(
+        torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8),
+        torch.randint(0, 10, (1000,)),
+        where,
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+    )
     resnet = place(network("resnet20", 0), where)
-    pairs = [(timed(lambda: recompute_statistics(resnet, samples)), timed(lambda: evaluate(resnet, samples))) for _ in range(4)]
+    pairs = [
+        (timed(lambda: recompute_statistics(resnet, samples)), timed(lambda: evaluate(resnet, samples)))
+        for _ in range(4)
+    ]
     recompute, evaluation = (min(values) for values in zip(*pairs, strict=True))
-    print(f"resnet20, 1,000 images: recomputing batch norm {recompute:.2f} s, evaluating {evaluation:.2f} s, ratio {recompute / evaluation:.2f}")
+    print(
+        f"resnet20, 1,000 images: recomputing batch norm {recompute:.2f} s, evaluating {evaluation:.2f} s, ratio {recompute / evaluation:.2f}"
+    )
 
 
 if __name__ == "__main__":

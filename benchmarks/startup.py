@@ -1,6 +1,6 @@
 """How long the face takes, against ``python -c "import torch"``.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """A training step against a hand-written loop over tensors in memory: resnet20, batch 128; and what checkpoints cost.
 
-    python benchmarks/train_speed.py
+python benchmarks/train_speed.py
 """
 
 import statistics
@@ -73,7 +73,9 @@ def main():
             times[name] += job()
     middle = {name: statistics.median(values) for name, values in times.items()}
     for name, value in middle.items():
-        print(f"{name:28} {1e3 * value:7.1f} ms a step (best {1e3 * min(times[name]):.1f}), {BATCH / value:6.0f} images/s")
+        print(
+            f"{name:28} {1e3 * value:7.1f} ms a step (best {1e3 * min(times[name]):.1f}), {BATCH / value:6.0f} images/s"
+        )
     for name in list(jobs)[1:]:
         print(f"landscape takes {middle['landscape'] / middle[name]:.2f} x the time of: {name}")
 
@@ -86,8 +88,10 @@ def main():
             write_state(Path(folder) / f"{number}-state.safetensors", step=number, optimizer=states[-1].optimizer)
         cost = (time.perf_counter() - begun) / 20
     epoch = 390 * middle["landscape"]
-    print(f"a checkpoint with its optimiser state: {1e3 * cost:.1f} ms; an epoch of CIFAR-10 (390 steps): {epoch:.0f} s; "
-          f"one an epoch costs {100 * cost / epoch:.3f} %")
+    print(
+        f"a checkpoint with its optimiser state: {1e3 * cost:.1f} ms; an epoch of CIFAR-10 (390 steps): {epoch:.0f} s; "
+        f"one an epoch costs {100 * cost / epoch:.3f} %"
+    )
 
 
 if __name__ == "__main__":

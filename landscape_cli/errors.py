@@ -69,18 +69,13 @@ class InterruptedRunError(LandscapeError):
     exit_code = 130
 
 
-class BatchError(LandscapeError):
-    """A batch finished, but some of its items failed; each was named before.
+class ClosedPipeError(LandscapeError):
+    """Whoever read stdout left; nothing is wrong, and nothing is said."""
 
-    Args:
-        failed: How many.
-        total: Of how many.
-        what: What they are.
-    """
+    exit_code = 141
+
+
+class BatchError(LandscapeError):
+    """A batch finished, but some of its items failed; each was named before."""
 
     exit_code = 3
-
-    def __init__(self, failed: int, total: int, what: str) -> None:
-        super().__init__(f"{failed} of {total} {what} failed (named above); the others are done")
-        # One item is no batch.
-        self.exit_code = 3 if total > 1 else 1

@@ -23,7 +23,19 @@ from landscape_cli.cli.app import run  # noqa: E402
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLES = REPOSITORY / "sample_checkpoints"
 
-TRAIN = ["train", "--data", "digits", "--network", "mlp", "-N", "widths=16", "--batch-size", "64", "--train-size", "256"]
+TRAIN = [
+    "train",
+    "--data",
+    "digits",
+    "--network",
+    "mlp",
+    "-N",
+    "widths=16",
+    "--batch-size",
+    "64",
+    "--train-size",
+    "256",
+]
 TRAIN += ["--epochs", "3", "--lr", "0.1", "--device", "cpu", "--threads", "1"]
 
 

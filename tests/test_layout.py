@@ -96,7 +96,5 @@ def test_the_face_does_not_pay_for_torch(arguments: list[str], status: int) -> N
 
 def test_importing_the_package_and_its_store_loads_no_torch() -> None:
     modules = ["landscape_cli"] + [f"landscape_cli.store.{f.stem}" for f in (ROOT / "store").glob("[a-z]*.py")]
-    told = loaded_by(
-        f"import sys\nfor m in {modules!r}: __import__(m)\nprint('torch' in sys.modules, file=sys.stderr)"
-    )
+    told = loaded_by(f"import sys\nfor m in {modules!r}: __import__(m)\nprint('torch' in sys.modules, file=sys.stderr)")
     assert told.strip() == "False"

@@ -8,7 +8,16 @@ from landscape_cli.times import Time, parse_time, parse_times
 
 @pytest.mark.parametrize(
     ("text", "step"),
-    [("2ep", 90), ("0.5ep", 23), (".1ep", 5), ("1 epoch", 45), ("step:7", 7), ("step-00000390", 390), ("last", 900), ("END", 900)],
+    [
+        ("2ep", 90),
+        ("0.5ep", 23),
+        (".1ep", 5),
+        ("1 epoch", 45),
+        ("step:7", 7),
+        ("step-00000390", 390),
+        ("last", 900),
+        ("END", 900),
+    ],
 )
 def test_times_mean_steps(text: str, step: int) -> None:
     assert parse_time(text).step(steps_per_epoch=45, last=900) == step

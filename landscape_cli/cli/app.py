@@ -8,9 +8,7 @@ import typer
 
 from landscape_cli.cli import barrier, demo, import_, info, spawn, train
 from landscape_cli.cli.output import print_error, print_text, print_usage_error, silence_stdout
-from landscape_cli.errors import LandscapeError
-
-INTERRUPTED, CLOSED_PIPE = 130, 141
+from landscape_cli.errors import ClosedPipeError, InterruptedRunError, LandscapeError
 
 app = typer.Typer(
     name="landscape",
@@ -61,6 +59,10 @@ def run(arguments: list[str] | None = None) -> int:
     """
     try:
         status = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except (ClosedPipeError, BrokenPipeError):
+        silence_stdout()
+        return ClosedPipeError.exit_code
     except LandscapeError as error:
         if os.environ.get("LANDSCAPE_DEBUG"):
             raise
@@ -74,14 +76,8 @@ def run(arguments: list[str] | None = None) -> int:
         print_usage_error(error.format_message(), context.command_path if context is not None else "landscape")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print_error(LandscapeError("interrupted", "the same command continues where it can"))
-        return INTERRUPTED
-    except BrokenPipeError:
-        silence_stdout()
-        return CLOSED_PIPE
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        silence_stdout()
-        return CLOSED_PIPE
+        print_error(InterruptedRunError("interrupted", "the same command continues where it can"))
+        return InterruptedRunError.exit_code
+    except SystemExit as leaving:  # completion leaves this way
+        status = leaving.code
     return status if isinstance(status, int) else 0

@@ -87,7 +87,7 @@ def command(
                     f"stopped at pair {number + 1} of {len(chosen)}; its points are kept", "the same command continues"
                 ) from None
             except LandscapeError as error:
-                output.take(error)
+                output.take(error, len(chosen))
                 continue
             curves.extend(curve(result, a.checkpoint, b.checkpoint))
             for record in result.records:

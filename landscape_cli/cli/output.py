@@ -3,13 +3,13 @@
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from landscape_cli.errors import BatchError, ConflictError, LandscapeError
+from landscape_cli.errors import BatchError, ClosedPipeError, ConflictError, LandscapeError, UsageError
 from landscape_cli.store.atomic import write_text
 from landscape_cli.store.records import dump
 
@@ -53,8 +53,14 @@ class Output:
         elif not self.as_table:
             self._write(dump(record))
 
-    def take(self, result: "dict[str, Any] | LandscapeError") -> None:
-        """Print the record of an item of a batch, or why it failed: the others go on."""
+    def take(self, result: "dict[str, Any] | LandscapeError", items: int) -> None:
+        """Print the record of one of several items, or why it failed: the others go on.
+
+        Raises:
+            LandscapeError: The failure itself, if it was the only item, or is one of the command's words.
+        """
+        if isinstance(result, LandscapeError) and (items == 1 or isinstance(result, UsageError)):
+            raise result
         if isinstance(result, LandscapeError):
             self.failed.append(result)
             print_error(result)
@@ -78,11 +84,10 @@ class Output:
             save_records(self.keep, self.records, force=self.force)
             self.note(f"written: {self.keep}")
         if self.failed:
-            raise BatchError(len(self.failed), items, what)
+            raise BatchError(f"{len(self.failed)} of {items} {what} failed (named above); the others are done")
 
     def _write(self, line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        print_text(line)
 
     def _table(self) -> None:
         from rich import box
@@ -91,15 +96,21 @@ class Output:
 
         columns = [(key, title) for key, title in self.columns if any(r.get(key) is not None for r in self.records)]
         columns = columns or [(key, key) for key in self.records[0]]
+        cells = {key: [_cell(record.get(key)) for record in self.records] for key, _ in columns}
+        # A file or pipe that asked for a table wants whole cells; a terminal, columns that can be read.
+        console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400, highlight=False)
+        shown = _fitting(columns, cells, console.width)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for key, title in columns:
+        for key, title in shown:
             numeric = all(isinstance(r.get(key), int | float | None) for r in self.records)
             table.add_column(title, justify="right" if numeric else "left", overflow="fold")
-        for record in self.records:
-            table.add_row(*(_cell(record.get(key)) for key, _ in columns))
-        # Not on a terminal the table keeps its natural width: whoever asked for it wants whole cells.
-        width = None if sys.stdout.isatty() else 240
-        Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(table)
+        for row in range(len(self.records)):
+            table.add_row(*(cells[key][row] for key, _ in shown))
+        with console.capture() as capture:
+            console.print(table)
+        print_text("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
+        if hidden := [title for _, title in columns[len(shown) :] if title]:
+            self.note(f"not shown here: {', '.join(hidden)}; widen the terminal, or --format jsonl")
 
     def details(self, record: dict[str, Any]) -> None:
         """One record as a list of names and values on a terminal, else like any other."""
@@ -149,6 +160,18 @@ class Output:
             yield report
 
 
+def _fitting(
+    columns: Sequence[tuple[str, str]], cells: Mapping[str, Sequence[str]], width: int
+) -> Sequence[tuple[str, str]]:
+    """As many of the columns, from the first on, as a line of the terminal holds; one at least."""
+    used = 0
+    for number, (key, title) in enumerate(columns):
+        used += max(map(len, (title, *cells[key]))) + 3
+        if used > width and number:
+            return columns[:number]
+    return columns
+
+
 def save_records(path: Path, records: Sequence[dict[str, Any]], *, force: bool = False) -> None:
     """Write records as JSON lines, atomically; the same records again are no conflict.
 
@@ -192,9 +215,16 @@ def bars(values: Sequence[float], width: int = 20) -> list[str]:
 
 
 def print_text(text: str) -> None:
-    """Plain text on stdout (help, a version, a list)."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """A line on stdout.
+
+    Raises:
+        ClosedPipeError: If its reader left. (The command-line library would turn the system's error into status 1.)
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ClosedPipeError("the reader of stdout left") from None
 
 
 def print_error(error: LandscapeError) -> None:

@@ -121,5 +121,5 @@ def command(
     ready = [with_origin(plan, job) for plan, job in work]
     with output.batch(len(ready), "children") as show:
         for _, result in run_all(run_training, ready, processes=processes, progress=show):
-            output.take(result)
+            output.take(result, len(ready))
     output.finish(len(ready), "children")

@@ -38,6 +38,10 @@ def default_pairing(subjects: Sequence[Subject]) -> Pairing:
     Raises:
         UsageError: If it cannot be told.
     """
+    if len(subjects) == 1:
+        raise UsageError(
+            f"{subjects[0].checkpoint.label} alone is no pair", "give two, or times of one: RUN@2ep RUN@8ep"
+        )
     if len(subjects) == 2:
         return "given"
     if all((run := s.run) is not None and run.lineage for s in subjects):

@@ -3,20 +3,29 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
+IMPATIENT_SECONDS = 1.0
+
 
 class Stop:
-    """Set once Ctrl-C was pressed, or the scheduler asked the process to end."""
+    """Set once Ctrl-C was pressed, or the scheduler or a parent process asked this one to end."""
 
     def __init__(self) -> None:
         self.requested = False
+        self._since = 0.0
 
     def request(self, number: int, frame: FrameType | None) -> None:
-        """Note the first signal; the second one stops at once."""
-        if self.requested:
+        """Note the signal; a second Ctrl-C, a second or more after the first, stops at once.
+
+        One key press can arrive twice, from the terminal and from the parent process: that is one request.
+        """
+        now = time.monotonic()
+        if self.requested and number == signal.SIGINT and now - self._since > IMPATIENT_SECONDS:
             raise KeyboardInterrupt
+        self._since = self._since if self.requested else now
         self.requested = True
 
 

@@ -6,8 +6,8 @@ import os
 import queue
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -90,29 +90,78 @@ def _pooled(
     function: Callable[..., dict[str, Any]], jobs: Sequence[Any], processes: int, progress: Progress | None
 ) -> Iterator[tuple[int, Result]]:
     context = _context(function.__module__)
-    reports = context.Queue()
+    desk = _Desk(context.Queue(), progress)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(desk.reports,))
+    running: dict[Future[Result], int] = {}
+    results: dict[int, Result] = {}
     interrupted: InterruptedRunError | None = None
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(reports,))
+    waiting = iter(enumerate(jobs))
+    next_out = 0
     try:
-        waiting = [pool.submit(_work, function, number, job) for number, job in enumerate(jobs)]
-        for number, future in enumerate(waiting):
-            result = _wait(future, reports, progress)
-            if isinstance(result, InterruptedRunError):
-                interrupted = result
-            elif interrupted is None:
-                yield number, result
-    except KeyboardInterrupt:
-        _stop_workers()
-        interrupted = InterruptedRunError("stopped; the runs are kept", "the same command continues them")
+        while True:
+            # No more jobs are handed in than can run: what waits here can be dropped.
+            while interrupted is None and len(running) < processes and (item := next(waiting, None)) is not None:
+                running[pool.submit(_work, function, *item)] = item[0]
+            if not running:
+                break
+            try:
+                done = desk.wait(running)
+            except KeyboardInterrupt:
+                interrupted = InterruptedRunError("stopped; the runs are kept", "the same command continues them")
+                desk.stop_workers()
+                continue
+            for future in done:
+                number = running.pop(future)
+                result = results[number] = future.result()
+                if isinstance(result, InterruptedRunError):
+                    interrupted = interrupted or result
+            while next_out in results:
+                result = results.pop(next_out)
+                if not isinstance(result, InterruptedRunError):
+                    yield next_out, result
+                next_out += 1
     except BrokenProcessPool as error:
         raise LandscapeError(
-            "a worker process was killed (out of memory?)",
-            "give the same command with --jobs 1; it continues",
+            "a worker process was killed (out of memory?)", "give the same command with --jobs 1; it continues"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     if interrupted is not None:
         raise interrupted
+
+
+class _Desk:
+    """Where workers report: progress, and which processes have a job in hand."""
+
+    def __init__(self, reports: Any, progress: Progress | None) -> None:
+        self.reports = reports
+        self._progress = progress
+        self._busy: set[int] = set()
+
+    def wait(self, running: "Iterable[Future[Result]]") -> "set[Future[Result]]":
+        """Wait until a job is done, passing on what all workers report."""
+        while True:
+            self._read(POLL_SECONDS)
+            done, _ = wait(running, timeout=0)
+            if done:
+                self._read(0)
+                return done
+
+    def _read(self, timeout: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                process, number, done, total = self.reports.get(timeout=timeout)
+                if number < 0:
+                    (self._busy.add if done else self._busy.discard)(process)
+                elif self._progress is not None:
+                    self._progress(number, done, total)
+
+    def stop_workers(self) -> None:
+        """Ask every process that has a job in hand to save and end it; idle ones are left in peace."""
+        self._read(0)
+        for process in self._busy:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
 
 
 def _context(module: str) -> Any:
@@ -132,27 +181,15 @@ def _begin_worker(reports: Any) -> None:
 
 
 def _work(function: Callable[..., dict[str, Any]], number: int, job: Any) -> Result:
-    def report(done: int, total: int) -> None:
-        _reports.put((number, done, total))
+    process = os.getpid()
 
+    def report(done: int, total: int) -> None:
+        _reports.put((process, number, done, total))
+
+    _reports.put((process, -1, True, True))
     try:
         return function(job, report)
     except LandscapeError as error:
         return error
-
-
-def _wait(future: "Future[Result]", reports: Any, progress: Progress | None) -> Result:
-    """Wait for one result while passing on what all workers report."""
-    while True:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                report = reports.get(timeout=0 if future.done() else POLL_SECONDS)
-                if progress is not None:
-                    progress(*report)
-        if future.done():
-            return future.result()
-
-
-def _stop_workers() -> None:
-    for process in multiprocessing.active_children():
-        process.terminate()
+    finally:
+        _reports.put((process, -1, False, False))

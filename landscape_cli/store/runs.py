@@ -231,20 +231,25 @@ class Run:
 def clear(path: Path) -> None:
     """Delete what a run directory holds of ours, and nothing else, before it is made anew.
 
+    The description goes last, so that a process killed in between leaves a run that can be cleared again.
+
     Raises:
-        ConflictError: If ``path`` holds files but is no run directory: nothing is deleted then.
+        ConflictError: If ``path`` holds other things and is no run directory: nothing is deleted then.
     """
     if not path.exists():
         return
+    folders = [path / name for name in (CHECKPOINTS, RESUME, PREDICTIONS)]
     if not is_run(path):
-        if any(child.name != ".lock" for child in path.iterdir()):
+        ours = {".lock", *(folder.name for folder in folders if folder.is_dir() and not any(folder.iterdir()))}
+        if any(child.name not in ours for child in path.iterdir()):
             raise ConflictError(f"{path} exists and is no run directory", "choose another --out; nothing was deleted")
-        return
-    for folder in (CHECKPOINTS, RESUME, PREDICTIONS):
-        for file in (path / folder).glob("*"):
+    for folder in folders:
+        for file in folder.glob("*"):
             if file.is_file():
                 file.unlink()
-    for name in (RUN_NAME, "metrics.jsonl"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for name in ("metrics.jsonl", RUN_NAME):
         (path / name).unlink(missing_ok=True)
 
 

@@ -71,7 +71,7 @@ def test_nan_stays_nan_and_is_located() -> None:
 
 @pytest.mark.parametrize(("alphas", "risks"), [([0, 1], [1, 1]), ([0, 0.5, 0.9], [1, 1, 1]), ([0, 0.5, 1], [1, 1])])
 def test_incomplete_paths_are_refused(alphas: list[float], risks: list[float]) -> None:
-    with pytest.raises(ValueError, match="alphas 0, 0.5 and 1"):
+    with pytest.raises(ValueError, match=r"alphas 0, 0\.5 and 1"):
         read_barrier(alphas, risks)
 
 

@@ -46,7 +46,9 @@ def test_a_later_layer_sees_inputs_normalised_by_batches() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 5, 1), nn.ReLU(), nn.BatchNorm2d(5)).double()
     recompute_statistics(network, part, batch=10)
     batches = part.inputs.reshape(3, 10, 3, 4, 4)
-    mean, var = (f(batches, dim=(1, 3, 4), keepdim=True) for f in (torch.mean, lambda x, **k: x.var(unbiased=False, **k)))
+    mean, var = (
+        f(batches, dim=(1, 3, 4), keepdim=True) for f in (torch.mean, lambda x, **k: x.var(unbiased=False, **k))
+    )
     inside = torch.relu(network[1](((batches - mean) / torch.sqrt(var + 1e-5)).reshape(30, 3, 4, 4)))
     values = inside.detach().numpy().transpose(1, 0, 2, 3).reshape(5, -1)
     assert np.allclose(network[3].running_mean, values.mean(1), rtol=1e-10)

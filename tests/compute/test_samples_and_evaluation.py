@@ -43,7 +43,9 @@ def test_batches_are_the_same_with_and_without_memory(monkeypatch: pytest.Monkey
 def test_a_part_is_normalised_like_the_whole() -> None:
     samples = make(9, EXACT)
     index = torch.tensor([5, 2])
-    assert torch.equal(samples.take(index).normalized(samples.take(index).inputs), samples.normalized(samples.inputs[index]))
+    assert torch.equal(
+        samples.take(index).normalized(samples.take(index).inputs), samples.normalized(samples.inputs[index])
+    )
 
 
 def test_lengths_must_agree() -> None:

@@ -89,7 +89,9 @@ def test_cifar100_has_fine_and_coarse_labels(tmp_path: Path) -> None:
     assert (data.classes, list(data.test.labels)) == (100, list(fine[15:]))
     data = load(DataSpec(f"cifar100:{tmp_path}", {"labels": "coarse"}))
     assert (data.classes, list(data.test.labels)) == (20, list(coarse[15:]))
-    rows = np.concatenate([coarse[:, None].astype(np.uint8), fine[:, None].astype(np.uint8), images.reshape(20, -1)], axis=1)
+    rows = np.concatenate(
+        [coarse[:, None].astype(np.uint8), fine[:, None].astype(np.uint8), images.reshape(20, -1)], axis=1
+    )
     binary = tmp_path / "cifar-100-binary"
     binary.mkdir()
     (tmp_path / "train").unlink()

@@ -1,3 +1,4 @@
+import itertools
 import sys
 import types
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_parameter_counts(name: str, classes: int, count: int) -> None:
 
 def test_simple_cnn_count_from_the_papers_table() -> None:
     widths = [3, 32, 32, 64, 64, 128, 128]
-    convolutions = sum(9 * a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(widths))
     assert parameters(build(NetworkSpec("simple-cnn"), RGB, 10)) == convolutions + 128 * 10 + 10
 
 

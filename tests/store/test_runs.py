@@ -55,7 +55,7 @@ def test_the_record_has_the_keys_that_are_ours(parent: Path) -> None:
 def test_clearing_deletes_ours_and_nothing_else(parent: Path) -> None:
     (parent / "notes.txt").write_text("mine")
     clear(parent)
-    assert {p.name for p in parent.iterdir() if p.name != ".lock"} == {"notes.txt", "checkpoints", "resume"}
+    assert {p.name for p in parent.iterdir() if p.name != ".lock"} == {"notes.txt"}
     with pytest.raises(ConflictError, match="is no run directory"):
         clear(parent)
     assert (parent / "notes.txt").read_text() == "mine"

@@ -29,16 +29,16 @@ class TrainingState:
         network: The live network: what is not copied before the next state is asked for, changes.
         optimizer: The optimiser's live tensors as ``parameter/slot``.
         lr: The learning rate of the next step.
-        batch_loss: Loss of the last batch; NaN before the first step.
-        gradient_norm: Euclidean norm of the last batch's gradient; NaN before the first step.
+        batch_loss: Loss of the last batch; None before the first step.
+        gradient_norm: Euclidean norm of the last batch's gradient; None before the first step.
     """
 
     step: int
     network: nn.Module
     optimizer: dict[str, Tensor]
     lr: float
-    batch_loss: float
-    gradient_norm: float
+    batch_loss: float | None
+    gradient_norm: float | None
 
 
 def train(
@@ -182,12 +182,12 @@ class _Loop:
     def state(self, step: int, loss: Tensor | None = None) -> TrainingState:
         """The state after ``step`` steps."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else math.nan
+        norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else None
         return TrainingState(
             step=step,
             network=self.network,
             optimizer=optimizer_state(self.network, self.optimizer),
             lr=learning_rate(self.protocol, step, steps_per_epoch=self.steps_per_epoch),
-            batch_loss=math.nan if loss is None else float(loss),
+            batch_loss=None if loss is None else float(loss),
             gradient_norm=norm,
         )

@@ -1,0 +1,327 @@
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from landscape_cli.compute.device import placement
+from landscape_cli.datasets import DataSpec
+from landscape_cli.errors import CheckpointError, NetworkError, UsageError
+from landscape_cli.jobs import barriers as jobs
+from landscape_cli.jobs import subjects
+from landscape_cli.jobs.barriers import BarrierSettings, PairResult, curve, measure_pair
+from landscape_cli.jobs.bench import Bench, Sampling
+from landscape_cli.jobs.pairs import Subject, default_pairing, pair
+from landscape_cli.jobs.summaries import barriers_by_spawn_time
+from landscape_cli.networks.registry import NetworkSpec
+from landscape_cli.store.checkpoints import read_tensors
+from landscape_cli.store.locate import locate
+from landscape_cli.store.runs import Run
+from tests.conftest import SAMPLES
+
+FAST = BarrierSettings(points=5, refine=1)
+SMALL = Sampling(splits=("test",), samples=60)
+
+
+def subject(path: object, **extra: object) -> Subject:
+    return Subject(locate(str(path)), extra=dict(extra))
+
+
+def bench(**options: object) -> Bench:
+    settings: dict = {"sampling": SMALL, "where": placement("cpu"), **options}
+    return Bench(settings.pop("sampling"), settings.pop("where"), **settings)
+
+
+def measure(a: object, b: object, settings: BarrierSettings = FAST, **options: object) -> PairResult:
+    return measure_pair(bench(**options), subject(a), subject(b), settings)
+
+
+def test_the_samples_show_the_finding() -> None:
+    """Children spawned early are separated by a barrier in error and loss, children spawned late are not."""
+    whole = Sampling()
+    early = measure(SAMPLES / "early-a", SAMPLES / "early-b", BarrierSettings(points=11), sampling=whole)
+    late = measure(SAMPLES / "late-a", SAMPLES / "late-b", BarrierSettings(points=11), sampling=whole)
+    for one, two in zip(early.records, late.records, strict=True):
+        assert one["split"] == two["split"]
+        assert one["error_sup"] > 0.5
+        assert two["error_sup"] < 0.02
+        assert one["loss_sup"] > 1 > 0.05 > two["loss_sup"]
+    assert [r["split"] for r in early.records] == ["train", "test"]
+
+
+def test_a_record_says_how_it_was_measured() -> None:
+    (record,) = measure(SAMPLES / "early-a", SAMPLES / "early-b").records
+    assert record["kind"] == "barrier"
+    assert (record["a"], record["b"]) == (str(SAMPLES / "early-a"), str(SAMPLES / "early-b"))
+    for risk in ("error", "loss"):
+        for key in ("sup", "sup_alpha", "mid", "chord", "chord_alpha", "a", "b"):
+            assert math.isfinite(record[f"{risk}_{key}"])
+    assert record["points"] > record["grid"] == 5
+    assert (record["split"], record["samples"], record["batch_norm"], record["bn_samples"]) == ("test", 60, None, None)
+    assert (record["data"], record["other_data"], record["network"]) == ("digits", False, "simple-cnn")
+    assert (record["step"], record["epoch"], record["spawn_step"], record["spawn_epoch"]) == (330, 15.0, 0, 0.0)
+    assert record["parent"] == str(SAMPLES / "parent")
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_run_with_itself_is_exactly_zero() -> None:
+    (record,) = measure(SAMPLES / "early-a", SAMPLES / "early-a").records
+    assert {record[f"{risk}_{key}"] for risk in ("error", "loss") for key in ("sup", "mid", "chord")} == {0.0}
+
+
+def test_the_ends_have_the_numbers_that_training_recorded() -> None:
+    (record,) = measure(SAMPLES / "early-a", SAMPLES / "late-b", sampling=Sampling(splits=("test",))).records
+    for name, run in (("a", "early-a"), ("b", "late-b")):
+        result = Run.open(SAMPLES / run).document["result"]
+        assert record[f"error_{name}"] == result["test_error"]
+        assert record[f"loss_{name}"] == pytest.approx(result["test_loss"], rel=1e-5)
+
+
+def test_an_interrupted_measurement_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = BarrierSettings(points=9, refine=2)
+    measured: list[float] = []
+    original = jobs.measure_on
+
+    def counting(*arguments: object, **options: object):
+        inner = original(*arguments, **options)  # type: ignore[arg-type]
+
+        def measure_one(alpha: float):
+            if len(measured) == 6:
+                raise KeyboardInterrupt
+            measured.append(alpha)
+            return inner(alpha)
+
+        return measure_one
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "measure_on", counting)
+        with pytest.raises(KeyboardInterrupt):
+            measure(SAMPLES / "early-a", SAMPLES / "early-b", settings)
+    went_on = measure(SAMPLES / "early-a", SAMPLES / "early-b", settings)
+    assert went_on.reused == 6
+    repeated = measure(SAMPLES / "early-a", SAMPLES / "early-b", settings)
+    assert repeated.reused == len(repeated.points)
+    fresh = measure(SAMPLES / "early-a", SAMPLES / "early-b", BarrierSettings(points=9, refine=2, fresh=True))
+    assert fresh.reused == 0
+    assert went_on.records == repeated.records == fresh.records
+
+
+def test_what_was_measured_otherwise_is_not_reused() -> None:
+    measure(SAMPLES / "early-a", SAMPLES / "early-b")
+    assert measure(SAMPLES / "early-a", SAMPLES / "early-b").reused > 0
+    for options in (
+        {"sampling": Sampling(splits=("test",), samples=61)},
+        {"sampling": Sampling(splits=("train",), samples=60)},
+        {"sampling": Sampling(splits=("test",), samples=60, seed=1)},
+        {"sampling": Sampling(splits=("test",), samples=60, batch=7)},
+        {"where": placement("cpu", "float64")},
+        {"data": DataSpec("digits", {"normalize": "none"}, train_size=1000)},
+    ):
+        assert measure(SAMPLES / "early-a", SAMPLES / "early-b", **options).reused == 0  # type: ignore[arg-type]
+    assert measure(SAMPLES / "early-b", SAMPLES / "early-a").reused == 0
+
+
+@pytest.fixture(scope="module")
+def resnets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    from landscape_cli.compute.training.protocol import Seeds
+    from landscape_cli.jobs.training import run_training
+    from tests.jobs.test_training import job
+
+    root = tmp_path_factory.mktemp("resnets")
+    for seed in (0, 1):
+        run_training(job(root / str(seed), seeds=Seeds(seed, seed, seed, seed), record="last"))
+    return [root / "0", root / "1"]
+
+
+def test_batch_norm_is_part_of_every_record(resnets: list[Path]) -> None:
+    found = {}
+    for mode in ("recompute", "lerp", "keep"):
+        settings = BarrierSettings(points=5, refine=0, batch_norm=mode)  # type: ignore[arg-type]
+        (found[mode],) = measure(*resnets, settings, sampling=Sampling(splits=("test",), bn_samples=150)).records
+        assert found[mode]["batch_norm"] == mode
+    assert found["recompute"]["bn_samples"] == 150
+    assert found["lerp"]["bn_samples"] is None
+    assert "own_error_a" not in found["lerp"]
+    for name, run in zip("ab", resnets, strict=True):
+        result = Run.open(run).document["result"]
+        assert found["recompute"][f"own_error_{name}"] == result["test_error"]
+        assert found["lerp"][f"error_{name}"] == result["test_error"]
+    assert found["keep"]["error_a"] == found["lerp"]["error_a"]
+    assert len({found[mode]["loss_mid"] for mode in found}) == 3
+
+
+def test_other_peoples_files_with_network_and_data(tmp_path: Path) -> None:
+    files = []
+    for name in ("early-a", "early-b"):
+        (source,) = (SAMPLES / name / "checkpoints").glob("*")
+        files.append(tmp_path / f"{name}.safetensors")
+        save_file(read_tensors([source]), files[-1])
+    with pytest.raises(UsageError, match="does not say what network and data") as caught:
+        measure(*files)
+    assert "--network NAME --data DATA" in (caught.value.hint or "")
+    given = {"network": NetworkSpec("simple-cnn", {"width": "0.5"}), "data": DataSpec("digits")}
+    (theirs,) = measure(*files, **given).records
+    (ours,) = measure(SAMPLES / "early-a", SAMPLES / "early-b").records
+    assert theirs["error_sup"] == ours["error_sup"]
+    assert theirs["parent"] is theirs["spawn_epoch"] is None
+
+
+def test_other_data_is_allowed_and_said() -> None:
+    told: list[str] = []
+    table = bench(data=DataSpec("digits", train_size=300, label_noise=0.1), note=told.append)
+    (record,) = measure_pair(table, subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"), FAST).records
+    assert record["other_data"] is True
+    assert len(told) == 2
+    assert "was trained on other data than the digits" in told[0]
+    measure_pair(table, subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"), FAST)
+    assert len(told) == 2
+
+
+def test_inputs_are_normalised_as_in_training() -> None:
+    kept = bench(data=DataSpec("digits", {"normalize": "none"}))
+    (record,) = measure_pair(kept, subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"), FAST).records
+    (usual,) = measure(SAMPLES / "early-a", SAMPLES / "early-b").records
+    assert record["error_a"] == usual["error_a"]
+
+
+def test_different_networks_are_named(resnets: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"are different networks: tensor 'conv\.weight'"):
+        measure(resnets[0], SAMPLES / "early-a")
+    other = Path(shutil.copytree(SAMPLES / "early-b", tmp_path / "other"))
+    document = json.loads((other / "run.json").read_text())
+    document["config"]["network"]["options"]["width"] = 0.25
+    (other / "run.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=r"different networks: simple-cnn .*0\.5.* and simple-cnn .*0\.25"):
+        measure(SAMPLES / "early-a", other)
+
+
+def test_different_data_needs_a_word(tmp_path: Path) -> None:
+    other = Path(shutil.copytree(SAMPLES / "early-b", tmp_path / "other"))
+    document = json.loads((other / "run.json").read_text())
+    document["data"]["fingerprint"]["train"] = "0" * 32
+    (other / "run.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="were trained on different data") as caught:
+        measure(SAMPLES / "early-a", other)
+    assert "--data" in (caught.value.hint or "")
+    assert measure(SAMPLES / "early-a", other, data=DataSpec("digits")).records[0]["other_data"] is True
+
+
+def test_code_named_inside_a_run_is_not_run(tmp_path: Path) -> None:
+    trap = tmp_path / "trap.py"
+    trap.write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\ndef build(): pass\n")
+    other = Path(shutil.copytree(SAMPLES / "early-a", tmp_path / "other"))
+    document = json.loads((other / "run.json").read_text())
+    for key, option, value in (("network", "--network", {"name": f"{trap}:build", "options": {}}),
+                               ("data", "--data", {**document["config"]["data"], "source": f"{trap}:build"})):  # fmt: skip
+        changed = json.loads(json.dumps(document))
+        changed["config"][key] = value
+        (other / "run.json").write_text(json.dumps(changed))
+        with pytest.raises(UsageError, match="code named inside a run is not executed") as caught:
+            measure(other, other)
+        assert f"{option} {trap}:build" in (caught.value.hint or "")
+    assert not (tmp_path / "was-run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {k: v for k, v in t.items() if k != "head.bias"}, r"tensor 'head\.bias'"),
+        (lambda t: t | {"more": torch.zeros(1)}, "tensor 'more'"),
+        (lambda t: t | {"head.bias": torch.zeros(9)}, r"tensor 'head\.bias'.*\(9,\)"),
+        (lambda t: t | {"head.bias": torch.full((10,), float("nan"))}, r"tensor 'head\.bias' holds NaN"),
+    ],
+)
+def test_damaged_weights_are_named(siblings: list[Path], change, message: str) -> None:
+    (file,) = (siblings[1] / "checkpoints").glob("*")
+    save_file(change(read_tensors([file])), file)
+    with pytest.raises(CheckpointError, match=message):
+        measure(*siblings)
+
+
+def test_a_truncated_checkpoint_is_named(siblings: list[Path]) -> None:
+    (file,) = (siblings[1] / "checkpoints").glob("*")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"step-00000330\.safetensors is damaged: it is cut off"):
+        measure(*siblings)
+
+
+def test_classes_and_shapes_that_do_not_match_the_data(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=r"takes images, but the data has inputs of shape \(200,\)"):
+        measure(SAMPLES / "early-a", SAMPLES / "early-b", data=DataSpec("synthetic:sloppy"))
+    random = np.random.default_rng(0)
+    for shape, message in (((1, 8, 8), r"'head\.weight' has shape \(10, 64\), the network needs \(7, 64\)"),
+                           ((3, 8, 8), r"'conv1\.weight' has shape \(16, 1, 3, 3\), the network needs \(16, 3, 3, 3\)")):  # fmt: skip
+        arrays = {"x": random.random((70, *shape)), "y": np.arange(70) % 7}
+        np.savez(
+            tmp_path / "data.npz", **{f"{key}_{part}": v for key, v in arrays.items() for part in ("train", "test")}
+        )
+        subjects._load_data.cache_clear()  # the file changed under its name
+        with pytest.raises(CheckpointError, match=message):
+            measure(SAMPLES / "early-a", SAMPLES / "early-b", data=DataSpec(f"npz:{tmp_path / 'data.npz'}"))
+
+
+def test_pairs() -> None:
+    names = ["early-a", "early-b", "late-a", "late-b"]
+    subjects = [subject(SAMPLES / name) for name in names]
+
+    def named(how: str) -> list[str]:
+        return [f"{Path(a.checkpoint.label).name}+{Path(b.checkpoint.label).name}" for a, b in pair(subjects, how)]  # type: ignore[arg-type]
+
+    assert named("siblings") == named("given") == ["early-a+early-b", "late-a+late-b"]
+    assert named("consecutive") == ["early-a+early-b", "early-b+late-a", "late-a+late-b"]
+    assert len(named("all")) == 6
+    assert default_pairing(subjects) == "siblings"
+    assert default_pairing(subjects[:2]) == "given"
+    with pytest.raises(UsageError, match="3 checkpoints do not come in pairs"):
+        pair(subjects[:3], "given")
+    with pytest.raises(UsageError, match="no two of them are children of one parent"):
+        pair([subjects[0], subjects[2]], "siblings")
+    with pytest.raises(UsageError, match="is no child"):
+        pair([subjects[0], subject(SAMPLES / "parent")], "siblings")
+    with pytest.raises(UsageError, match="which are to be compared"):
+        default_pairing([*subjects, subject(SAMPLES / "parent")])
+    with pytest.raises(UsageError, match="one is not two"):
+        pair(subjects[:1], "all")
+
+
+def test_unknown_entries_of_the_inputs_pass_through() -> None:
+    a, b = subject(SAMPLES / "early-a", tag="x", mine=1), subject(SAMPLES / "early-b", tag="x", mine=2)
+    (record,) = measure_pair(bench(), a, b, FAST).records
+    assert (record["tag"], record["a_mine"], record["b_mine"]) == ("x", 1, 2)
+
+
+def test_the_whole_path_as_records() -> None:
+    a, b = subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")
+    result = measure_pair(bench(sampling=Sampling(samples=50)), a, b, FAST)
+    points = list(curve(result, a.checkpoint, b.checkpoint))
+    assert {p["split"] for p in points} == {"train", "test"}
+    tests = [p for p in points if p["split"] == "test"]
+    assert [p["alpha"] for p in tests] == sorted(p["alpha"] for p in tests)
+    level = (tests[0]["error"] + tests[-1]["error"]) / 2
+    assert max(p["error"] for p in tests) - level == pytest.approx(result.records[1]["error_sup"])
+
+
+def test_averages_over_pairs() -> None:
+    def record(epoch: float, value: float) -> dict:
+        keys = {f"{risk}_{r}": value for risk in ("error", "loss") for r in ("sup", "mid", "chord")}
+        return {"kind": "barrier", "split": "test", "spawn_epoch": epoch, "error_a": 0.1, "error_b": 0.3, **keys}
+
+    rows = barriers_by_spawn_time(
+        [
+            record(2, 0.5),
+            record(0, 0.2),
+            record(0, 0.4),
+            {**record(0, 9), "split": "train"},
+            {**record(0, 9), "spawn_epoch": None},
+        ]
+    )
+    assert [(row["spawn_epoch"], row["pairs"]) for row in rows] == [(0, 2), (2, 1)]
+    assert rows[0]["error_sup_mean"] == pytest.approx(0.3)
+    assert rows[0]["error_sup_std"] == pytest.approx(math.sqrt(0.02))
+    assert rows[1]["error_sup_std"] is None
+    assert rows[0]["error_ends"] == pytest.approx(0.2)
+    assert math.isnan(barriers_by_spawn_time([record(0, 0.1), record(0, math.nan)])[0]["loss_mid_mean"])

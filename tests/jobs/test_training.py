@@ -1,0 +1,322 @@
+"""Runs over directories: written, continued, skipped, refused; killed, interrupted, diverged."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from landscape_cli.compute.training.protocol import Protocol, Seeds
+from landscape_cli.datasets import DataSpec
+from landscape_cli.errors import ConflictError, DataError, DeviceError, DivergedError, InterruptedRunError
+from landscape_cli.jobs import training
+from landscape_cli.jobs.states import resume_point
+from landscape_cli.jobs.training import TrainJob, plan_training, run_training
+from landscape_cli.networks.registry import NetworkSpec
+from landscape_cli.store.checkpoints import read_tensors
+from landscape_cli.store.metrics import read_metrics
+from landscape_cli.store.runs import RESUME, Run
+
+RESNET = NetworkSpec("resnet20", {"width": 0.25})
+
+
+def job(out: Path, **changes: object) -> TrainJob:
+    """A short run of a network with batch norm, momentum, augmentation and a schedule."""
+    settings: dict = {
+        "out": out,
+        "network": RESNET,
+        "data": DataSpec("digits", train_size=200),
+        "protocol": Protocol(
+            lr=0.05, weight_decay=1e-3, schedule="cosine", epochs=3, batch_size=40, augment="crop:1+flip"
+        ),
+        "seeds": Seeds(1, 2, 3, 4),
+        "record": "every:1ep",
+        "device": "cpu",
+        "threads": 1,
+    }
+    return TrainJob(**{**settings, **changes})
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Every byte that must be the same however often a run was stopped."""
+    files = [*run.glob("checkpoints/*"), *run.glob("resume/*"), run / "metrics.jsonl"]
+    return {str(file.relative_to(run)): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def _whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    run_training(job(out))
+    return out
+
+
+@pytest.fixture
+def whole(_whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(_whole, tmp_path / "whole"))
+
+
+def test_what_a_run_leaves(whole: Path) -> None:
+    run = Run.open(whole)
+    assert run.steps() == run.steps(RESUME) == [0, 5, 10, 15]
+    assert (run.status, run.steps_per_epoch, run.threads) == ("finished", 5, 1)
+    rows = read_metrics(whole)
+    assert [row["step"] for row in rows] == [0, 5, 10, 15]
+    assert rows[0].keys() == {
+        "step", "epoch", "lr", "train_loss", "train_error", "test_loss", "test_error", "weight_norm", "batch_loss",
+        "gradient_norm",
+    }  # fmt: skip
+    assert rows[-1]["lr"] == 0
+    document = run.document
+    assert document["result"]["test_error"] == rows[-1]["test_error"]
+    assert document["data"]["fingerprint"].keys() == {"train", "test"}
+    assert document["network"]["parameters"] == 17_254  # 16,740 in convolutions, 344 in batch norm, 170 in the read-out
+    assert document["environment"]["torch"] == torch.__version__
+    assert not list(whole.glob("**/.partial-*"))
+    header = run.checkpoint(5).headers()[0]
+    assert header.landscape == {"step": 5, "epoch": 1.0, "kind": "weights", "hash": run.checkpoint(5).hash()}
+
+
+def test_the_recorded_metrics_are_those_of_the_recorded_weights(whole: Path) -> None:
+    from landscape_cli.compute.device import place, placement
+    from landscape_cli.compute.evaluation import evaluate
+    from landscape_cli.jobs.subjects import build_network, load_data, samples_of
+
+    data = load_data(DataSpec("digits", train_size=200))
+    where = placement("cpu")
+    network = place(build_network(RESNET, data), where)
+    network.load_state_dict(Run.open(whole).checkpoint(10).tensors())
+    row = read_metrics(whole)[2]
+    for split in ("train", "test"):
+        result = evaluate(network, samples_of(data.split(split), data.normalization, where))
+        assert (result.loss, result.error) == (row[f"{split}_loss"], row[f"{split}_error"])
+    norm = sum(float((p.detach().double() ** 2).sum()) for p in network.parameters()) ** 0.5
+    assert row["weight_norm"] == pytest.approx(norm, rel=1e-6)
+
+
+def test_finished_is_skipped_and_different_is_refused_by_name(whole: Path) -> None:
+    before = contents(whole)
+    assert run_training(job(whole))["skipped"] is True
+    changes = {
+        "protocol.lr": {"protocol": Protocol(lr=0.1, weight_decay=1e-3, schedule="cosine", epochs=3, batch_size=40, augment="crop:1+flip")},
+        "seeds.order": {"seeds": Seeds(1, 9, 3, 4)},
+        "network.options.width": {"network": NetworkSpec("resnet20", {"width": 0.3})},
+        "record": {"record": "last"},
+        "data.label_noise": {"data": DataSpec("digits", train_size=200, label_noise=0.5)},
+        "precision": {"precision": "bf16"},
+    }  # fmt: skip
+    for name, change in changes.items():
+        with pytest.raises(ConflictError, match=f"made otherwise: {name} is"):
+            run_training(job(whole, **change))
+    assert contents(whole) == before
+    assert run_training(job(whole, seeds=Seeds(1, 9, 3, 4), force=True))["skipped"] is False
+    assert contents(whole) != before
+
+
+def test_where_the_data_lies_is_no_difference(tmp_path: Path) -> None:
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    arrays = {
+        f"{k}_{s}": v for s in ("train", "test") for k, v in (("x", random.random((50, 6))), ("y", np.arange(50) % 3))
+    }
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "data.npz", **arrays)
+
+    def named(folder: str) -> TrainJob:
+        data = DataSpec(f"npz:{tmp_path / folder / 'data.npz'}")
+        return job(tmp_path / "run", network=NetworkSpec("mlp"), data=data, protocol=Protocol(epochs=1, batch_size=10))
+
+    run_training(named("here"))
+    assert run_training(named("there"))["skipped"] is True
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(ConflictError, match="is no run directory"):
+            run_training(job(tmp_path, force=force))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Press Ctrl-C when so many steps are done."""
+    original = training.train
+
+    def counted(*arguments: object, **options: object):
+        told = options["on_step"]
+
+        def on_step(step: int) -> None:
+            told(step)  # type: ignore[operator]
+            if step == steps:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return original(*arguments, **{**options, "on_step": on_step})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "train", counted)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 7, 10, 13])
+def test_interrupted_and_continued_is_never_stopped(
+    steps: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        with pytest.raises(InterruptedRunError, match=r"stopped at step \d+ of 15") as caught:
+            run_training(job(tmp_path / "run"))
+    assert caught.value.exit_code == 130
+    run = Run.open(tmp_path / "run")
+    assert run.status == "interrupted"
+    point = resume_point(run)
+    assert point is not None
+    assert point[0] in (steps, steps + 1)  # no step that was taken is lost
+    with monkeypatch.context() as patch:  # once more, later
+        stop_after(patch, steps + 1)
+        if steps + 1 < 15 and point[0] < steps + 1:
+            with pytest.raises(InterruptedRunError):
+                run_training(job(tmp_path / "run"))
+    assert run_training(job(tmp_path / "run"))["status"] == "finished"
+    assert contents(tmp_path / "run") == contents(whole)
+
+
+COMMAND = """
+import sys, time
+from pathlib import Path
+from tests.jobs.test_training import job
+from landscape_cli.jobs import training
+from landscape_cli.store import checkpoints
+
+def slow_save(tensors, path, metadata, original=None):
+    from safetensors.torch import save
+    raw = save(tensors, metadata)
+    with open(path, "wb") as file:  # half of it, then the plug is pulled
+        file.write(raw[: len(raw) // 2])
+        file.flush()
+        if {name!r} in str(path):
+            print("half", flush=True)
+            time.sleep(60)
+        file.write(raw[len(raw) // 2 :])
+
+import safetensors.torch
+safetensors.torch.save_file = slow_save
+training.run_training(job(Path({out!r})))
+"""
+
+
+@pytest.mark.parametrize("name", ["step-00000005.safetensors", "step-00000010.safetensors"])
+def test_killed_in_the_middle_of_a_checkpoint_then_continued(name: str, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(name=name, out=str(out))],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    with pytest.raises(ConflictError, match=f"being written by process {process.pid}"):  # two processes on one run
+        run_training(job(out))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert list(out.glob("checkpoints/.partial-*"))
+    deadline = time.monotonic() + 20
+    while True:  # the kernel frees the lock a moment after the process is gone
+        try:
+            run_training(job(out))
+            break
+        except ConflictError:
+            assert time.monotonic() < deadline
+    assert contents(out) == contents(whole)
+
+
+def test_a_damaged_last_state_is_passed_over(whole: Path, tmp_path: Path) -> None:
+    before = contents(whole)
+    run = Run.open(whole).update(status="running")
+    for file in (run.resume_file(15), run.checkpoint(10).path):
+        file.write_bytes(file.read_bytes()[:-3])
+    assert resume_point(run)[0] == 5  # type: ignore[index]
+    run_training(job(whole))
+    assert contents(whole) == before
+
+
+def test_kept_states_and_the_rolling_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for keep, states in (("last", [15]), ("none", [])):
+        run_training(job(tmp_path / keep, keep_resume=keep))
+        assert Run.open(tmp_path / keep).steps(RESUME) == states
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)  # a long way between checkpoints
+    stop_after(monkeypatch, 8)
+    with pytest.raises(InterruptedRunError):
+        run_training(job(tmp_path / "long", record="last"))
+    assert resume_point(Run.open(tmp_path / "long"))[0] in (8, 9)  # type: ignore[index]
+
+
+def test_divergence_keeps_what_was_saved_and_is_remembered(tmp_path: Path) -> None:
+    wild = Protocol(lr=1e4, epochs=30, batch_size=40)
+    spec = NetworkSpec("simple-cnn", {"width": 0.25})
+    out = tmp_path / "run"
+    with pytest.raises(DivergedError, match=r"run: the loss became (nan|inf) at step \d+"):
+        run_training(job(out, network=spec, protocol=wild))
+    run = Run.open(out)
+    assert run.status == "diverged"
+    assert run.steps()[0] == 0
+    assert torch.isfinite(read_tensors([run.checkpoint(0).path])["head.weight"]).all()
+    with pytest.raises(DivergedError, match="diverged at step") as caught:
+        run_training(job(out, network=spec, protocol=wild))
+    assert "--force" in (caught.value.hint or "")
+
+
+def test_a_full_disk_in_the_middle_keeps_a_run_that_continues(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from landscape_cli.errors import StorageError
+    from landscape_cli.store import atomic
+
+    original = os.fsync
+    written = []
+
+    def fill_up(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 12:
+            raise OSError(28, "No space left on device")
+        original(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "fsync", fill_up)
+        with pytest.raises(StorageError, match="No space left on device"):
+            run_training(job(tmp_path / "run"))
+    run_training(job(tmp_path / "run"))
+    assert contents(tmp_path / "run") == contents(whole)
+
+
+def test_precisions(tmp_path: Path) -> None:
+    short = Protocol(lr=0.05, epochs=1, batch_size=40)
+    for precision in ("float64", "bf16"):
+        run_training(job(tmp_path / precision, precision=precision, protocol=short))
+    kinds = {
+        p: Run.open(tmp_path / p).checkpoint(5).headers()[0].tensors["head.weight"].dtype for p in ("float64", "bf16")
+    }
+    assert kinds == {"float64": "F64", "bf16": "F32"}
+    with pytest.raises(DeviceError, match="fp16"):
+        run_training(job(tmp_path / "fp16", precision="fp16"))
+
+
+def test_a_preset_on_data_of_other_classes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="100 classes, but digits has 10"):
+        run_training(job(tmp_path / "run", classes=100))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_costs_nothing_and_says_what_it_will_be(tmp_path: Path) -> None:
+    plan = plan_training(job(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    assert (plan["last_step"], plan["checkpoints"]) == (15, 4)
+    run_training(job(tmp_path / "run"))
+    size = sum(f.stat().st_size for f in (tmp_path / "run").glob("*/*"))
+    assert size == pytest.approx(plan["bytes"], rel=0.2)  # headers come on top
+    assert json.dumps(plan)

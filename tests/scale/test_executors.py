@@ -1,0 +1,100 @@
+"""One job after another, or one a process: the same results in the same order."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from landscape_cli.errors import DataError, InterruptedRunError, LandscapeError
+from landscape_cli.jobs.stopping import watching
+from landscape_cli.scale.executors import cores, processes_for, run_all, threads_for
+
+
+def work(job: dict, progress) -> dict:
+    progress(1, 2)
+    time.sleep(job.get("sleep", 0))
+    if job.get("fail"):
+        raise DataError(f"job {job['name']} failed", "a hint")
+    if job.get("die"):
+        os._exit(1)
+    progress(2, 2)
+    return {"name": job["name"], "process": os.getpid()}
+
+
+def wait_for_signal(job: dict, progress) -> dict:
+    with watching() as stop:
+        Path(job["started"]).touch()
+        for _ in range(600):
+            if stop.requested:
+                Path(job["saved"]).touch()
+                raise InterruptedRunError("stopped", "the same command continues")
+            time.sleep(0.05)
+    return {}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_order_and_failures_do_not_stop_the_rest(processes: int) -> None:
+    jobs = [{"name": "a", "sleep": 0.3}, {"name": "b", "fail": True}, {"name": "c"}]
+    told: list[tuple[int, int, int]] = []
+    results = [r for _, r in run_all(work, jobs, processes=processes, progress=lambda *p: told.append(p))]
+    assert isinstance(results[0], dict)
+    assert isinstance(results[2], dict)
+    assert (results[0]["name"], results[2]["name"]) == ("a", "c")
+    assert isinstance(results[1], DataError)
+    assert (results[1].message, results[1].hint) == ("job b failed", "a hint")
+    assert {(0, 2, 2), (1, 1, 2), (2, 2, 2)} <= set(told)
+    here = {r["process"] == os.getpid() for r in (results[0], results[2])}
+    assert here == {processes == 1}
+
+
+def test_a_worker_that_dies_is_told() -> None:
+    with pytest.raises(LandscapeError, match="a worker process was killed"):
+        list(run_all(work, [{"name": "a", "die": True}, {"name": "b"}], processes=2))
+
+
+def test_ctrl_c_lets_every_job_save(tmp_path: Path) -> None:
+    jobs = [{"started": str(tmp_path / f"started{i}"), "saved": str(tmp_path / f"saved{i}")} for i in range(4)]
+
+    def press() -> None:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("started*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(InterruptedRunError):
+        list(run_all(wait_for_signal, jobs, processes=2))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["saved0", "saved1", "started0", "started1"]
+
+
+def test_interruption_of_an_inline_job_goes_up() -> None:
+    def interrupted(job: dict, progress) -> dict:
+        raise InterruptedRunError("stopped")
+
+    with pytest.raises(InterruptedRunError):
+        list(run_all(interrupted, [{}, {}]))
+
+
+def test_how_many_at_once() -> None:
+    assert processes_for(1, None, "cpu") == 1
+    assert processes_for(100, None, "cpu") == cores()
+    assert processes_for(100, 3, "cpu") == 3
+    assert processes_for(2, 8, "cuda") == 2
+    assert processes_for(8, None, "cuda") == 1
+    assert threads_for(1) is None
+    assert threads_for(2 * cores()) == 1
+
+
+def test_one_key_press_that_arrives_twice_is_one_request() -> None:
+    with watching() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        stop._since -= 5  # and five seconds later
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -100,3 +100,5 @@ def command(
     else:
         output.note("for the picture: pip install 'landscape-cli[plot]', then the same command")
     output.note(f"{time.monotonic() - begun:.0f} s; everything is in {out}, and 'landscape info {out}/runs' lists it")
+    if quiet:
+        output.emit({"path": str(out)})

@@ -49,7 +49,8 @@ class Output:
         """Print a record, or keep it for the table."""
         self.records.append(record)
         if self.quiet:
-            self._write(str(record.get("path", record.get("a", ""))))
+            if name := record.get("path", record.get("a")):
+                self._write(str(name))
         elif not self.as_table:
             self._write(dump(record))
 

@@ -168,7 +168,8 @@ def _context(module: str) -> Any:
     """Worker processes that start with torch loaded: a fork of a server that has never run a kernel."""
     if sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([module])
+        # torch.optim loads torch._dynamo at its first use, which costs each worker seconds if it is not here already.
+        context.set_forkserver_preload([module, "torch._dynamo"])
         return context
     return multiprocessing.get_context("spawn")  # type: ignore[unreachable]
 

@@ -12,7 +12,7 @@ from landscape_cli.store.runs import Run
 from tests.conftest import REPOSITORY, SAMPLES, TRAIN
 
 LANDSCAPE = [sys.executable, "-m", "landscape_cli"]
-LONG = [*LANDSCAPE, *TRAIN, "--epochs", "100000", "--checkpoints", "every:1000ep"]
+LONG = [*LANDSCAPE, *TRAIN, "--epochs", "100000", "--checkpoints", "every:500ep"]
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -35,12 +35,10 @@ def test_a_closed_pipe_is_no_error_message(tmp_path: Path) -> None:
 def start_and_signal(tmp_path: Path, number: int) -> tuple[int, str]:
     out = tmp_path / "run"
     process = subprocess.Popen([*LONG, "--out", str(out)], stderr=subprocess.PIPE, text=True, env=environment(tmp_path))
+    before = len(list(out.glob("checkpoints/*")))
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if (out / "run.json").exists() and Run.open(out).status == "running":
-            break
+    while len(list(out.glob("checkpoints/step*"))) < before + 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(0.5)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     return process.returncode, told

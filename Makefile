@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else: each makes .venv and installs what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint types unit smoke bench clean
+
+demo: $(VENV)/.plot
+	$(BIN)/landscape demo
+
+test: lint types unit smoke
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --doctest-modules landscape_cli tests
+
+# The README's main command at a third of its size, then the same again, which must find everything done.
+smoke: $(VENV)/.dev
+	rm -rf $(VENV)/smoke
+	$(BIN)/landscape demo --parents 1 --out $(VENV)/smoke --format table
+	$(BIN)/landscape demo --parents 1 --out $(VENV)/smoke --quiet
+
+bench: $(VENV)/.dev
+	$(PIP) loss-landscapes==3.0.6
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.plot: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) --editable '.[plot]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.plot
+
+clean:
+	rm -rf $(VENV) landscape-demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

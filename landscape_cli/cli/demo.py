@@ -17,7 +17,7 @@ HELP = """See the central finding of Fort et al. 2020 with your own eyes, on han
 
 Trains three parents, spawns two children from each at five times, and measures the error barrier between the two:
 children spawned early end in different basins, children spawned late in the same one. Interrupted, it goes on."""
-EXAMPLES = ("landscape demo", "landscape demo --out /tmp/demo --parents 6 --jobs 4")
+EXAMPLES = ("landscape demo", "landscape demo --out basins --parents 6 --jobs 4")
 COLUMNS = (
     ("spawn_epoch", "spawned at epoch"), ("pairs", "pairs"), ("error_sup_mean", "error barrier, mean"),
     ("error_sup_std", "s.d."), ("error_sup_min", "least"), ("error_sup_max", "largest"), ("bar", ""),

@@ -80,7 +80,7 @@ def command(
     output = Output(format, quiet, not no_progress, COLUMNS)
 
     from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, with_origin
-    from landscape_cli.jobs.subjects import chosen_data, recorded_network
+    from landscape_cli.jobs.subjects import chosen_data, chosen_network
     from landscape_cli.jobs.training import plan_training, run_training
     from landscape_cli.scale.executors import processes_for, run_all, threads_for
 
@@ -88,7 +88,7 @@ def command(
     for run in found:
         plan = SpawnPlan(
             parent=run,
-            network=asked_network or recorded_network(run),
+            network=chosen_network(run, asked_network),
             data=chosen_data(run, asked_data),
             at=times,
             children=children,

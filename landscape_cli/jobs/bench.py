@@ -16,9 +16,9 @@ from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.subjects import (
     build_network,
     chosen_data,
+    chosen_network,
     load_data,
     normalization_for,
-    recorded_network,
     samples_of,
     subset,
 )
@@ -114,7 +114,7 @@ class Bench:
                     "add --network NAME --data DATA, or make it a run with 'landscape import'",
                 )
         known = [run for run in runs if run is not None]
-        spec = resolve(self._asked_network or _common_network(known))
+        spec = _common_network(known, self._asked_network)
         data = load_data(_common_data(known, self._asked_data))
         normalization = normalization_for(known[0], data) if known else data.normalization
         other = [run for run in known if _trained_on(run) not in (None, data.fingerprint["train"])]
@@ -185,8 +185,10 @@ def _trained_on(run: Run) -> str | None:
     return str(fingerprint) if fingerprint else None
 
 
-def _common_network(runs: Sequence[Run]) -> NetworkSpec:
-    specs = [recorded_network(run) for run in runs]
+def _common_network(runs: Sequence[Run], asked: NetworkSpec | None) -> NetworkSpec:
+    if asked is not None and not runs:
+        return resolve(asked)
+    specs = [resolve(chosen_network(run, asked)) for run in runs]
     for run, spec in zip(runs, specs, strict=True):
         if spec != specs[0]:
             raise CheckpointError(

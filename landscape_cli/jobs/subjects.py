@@ -111,6 +111,23 @@ def recorded_network(run: Run) -> NetworkSpec:
     return spec
 
 
+def chosen_network(run: Run, asked: NetworkSpec | None) -> NetworkSpec:
+    """The network a person names, else the run's own.
+
+    Where the person names the very network that the run recorded (because it is code, or to be explicit), its options
+    are the run's too, unless given.
+
+    Raises:
+        UsageError: See :func:`recorded_network`.
+    """
+    if asked is None:
+        return recorded_network(run)
+    document = (run.document.get("config") or {}).get("network")
+    if document is not None and document["name"] == asked.name:
+        return replace(asked, options={**document["options"], **asked.options})
+    return asked
+
+
 def normalization_for(run: Run, data: DataSet) -> Normalization | None:
     """How the inputs of a run's network are normalised: as in its training, if it says, on whatever data."""
     recorded = run.document.get("data") or {}

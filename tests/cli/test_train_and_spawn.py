@@ -134,3 +134,26 @@ def test_spawn_says_what_it_would_do(cli: Cli, parent: Path) -> None:
     done = cli("spawn", parent, "--at", "0ep,1ep", "--until", "+1ep", "--dry-run")
     assert [(r["first_step"], r["last_step"]) for r in done.records] == [(0, 4), (4, 8)] * 1 or len(done.records) == 4
     assert len(list(parent.parent.iterdir())) == 1
+
+
+def test_a_network_of_ones_own_is_named_again_without_its_options(cli: Cli, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n\n\ndef build(input_shape, classes, hidden=8):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))\n"
+    )
+    own = ("--network", "nets.py:build")
+    common = ("--threads", 1, "--no-progress")
+    trained = cli(
+        "train", *own, "-N", "hidden=24", "--data", "digits", "--train-size", 128, "--epochs", 2, "--out", "r", *common,
+        "--checkpoints", "every:1ep",
+    )  # fmt: skip
+    assert trained.status == 0
+    refused = cli("barrier", "r@1ep", "r@2ep")
+    assert (refused.status, "not executed" in refused.err) == (2, True)
+    measured = cli("barrier", "r@1ep", "r@2ep", *own, "--points", 3, "--refine", 0, *common)
+    assert measured.status == 0, measured.err
+    other = cli("barrier", "r@1ep", "r@2ep", *own, "-N", "hidden=9", "--points", 3, *common)
+    assert (other.status, "does not fit the network" in other.err) == (1, True)
+    spawned = cli("spawn", "r", "--at", "1ep", "--children", 1, *own, *common)
+    assert spawned.status == 0, spawned.err

@@ -1,0 +1,94 @@
+"""The README's tour, typed line by line as a new user would."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import REPOSITORY, SAMPLES
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DATA = os.environ.get("LANDSCAPE_TEST_DATA")
+
+
+def console() -> Iterator[tuple[str, list[str]]]:
+    """The commands of the console blocks, each with the lines shown under it."""
+    for language, text in FENCE.findall(README):
+        if language != "console":
+            continue
+        command: list[str] = []
+        shown: list[str] = []
+        for line in [*text.splitlines(), "$ "]:
+            if line.startswith("$ "):
+                if command:
+                    yield "\n".join(command), shown
+                command, shown = [line[2:]], []
+            elif line.startswith(">") and not shown:
+                command.append(line[2:])
+            else:
+                shown.append(line)
+
+
+def words(line: str) -> list[str]:
+    """What a line of a table says apart from numbers: headings, paths, states."""
+    cells = (cell.strip() for cell in re.split(r"\s{2,}", line))
+    return [cell for cell in cells if re.search(r"[A-Za-z]", cell) and not re.fullmatch(r"[-+.\de]+", cell)]
+
+
+def test_the_tour_works_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "sample_checkpoints").symlink_to(SAMPLES)
+    # Tables as on a terminal wide enough for all columns; one file of the tour is a pipe's JSON lines.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(tmp_path), "LANDSCAPE_THREADS": "1"}
+    done = 0
+    for command, shown in console():
+        if "cifar" in command:
+            continue
+        piped = " - " in command
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, text=True, capture_output=True, check=False,
+            env=environment if piped else {**environment, "LANDSCAPE_FORMAT": "table"},
+        )  # fmt: skip
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+        for line in shown:
+            for word in words(line):
+                assert word in result.stdout + result.stderr, f"{command}\ndoes not say '{word}':\n{result.stdout}"
+        done += 1
+    assert done >= 10
+    assert len((tmp_path / "barriers.jsonl").read_text(encoding="utf-8").splitlines()) == 6
+
+
+@pytest.mark.skipif(DATA is None, reason="needs the original CIFAR-10 files: LANDSCAPE_TEST_DATA=DIR")
+def test_the_tour_on_cifar10(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for command, shown in console():
+        if "cifar" in command:
+            command = command.replace("cifar10:data", f"cifar10:{DATA}")
+            result = subprocess.run(
+                ["bash", "-c", command], cwd=tmp_path, text=True, capture_output=True, check=False,
+                env={**os.environ, "PATH": path, "LANDSCAPE_FORMAT": "table"},
+            )  # fmt: skip
+            assert result.returncode == 0, f"{command}\n{result.stderr}"
+            assert all(word in result.stdout for line in shown for word in words(line))
+
+
+def test_the_notebook_lines(cli, capsys: pytest.CaptureFixture[str]) -> None:
+    from landscape_cli.datasets import DataSpec, load
+    from landscape_cli.jobs.subjects import build_network, normalization_for, recorded_network
+    from landscape_cli.store.runs import Run
+
+    (code,) = (text for language, text in FENCE.findall(README) if language == "python" and "LinearPath" in text)
+    data = load(DataSpec("digits"))
+    run = Run.open(SAMPLES / "early-a")
+    normalization = normalization_for(run, data)
+    assert normalization is not None
+    scaled = (torch.from_numpy(data.test.inputs) / 255 - normalization.mean[0]) / normalization.std[0]
+    network, a, b = (build_network(recorded_network(run), data, seed=seed) for seed in (0, 1, 2))
+    exec(code, {"x_test": scaled, "y_test": data.test.labels, "network": network, "a": a, "b": b})
+    assert re.search(r"\d", capsys.readouterr().out)

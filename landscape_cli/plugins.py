@@ -5,6 +5,7 @@ of that form that stands inside a run directory is never followed; see :func:`re
 """
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -107,8 +108,12 @@ def _load_module(name: str) -> types.ModuleType:
         sys.path.remove(here)
 
 
+@functools.lru_cache
 def extensions(group: str) -> dict[str, str]:
-    """The names that other installed packages register in an entry-point group, with the object each names."""
+    """The names that other installed packages register in an entry-point group, with the object each names.
+
+    Looked up once a process: reading the descriptions of all installed packages takes tens of milliseconds.
+    """
     return {point.name: point.value for point in entry_points(group=group)}
 
 

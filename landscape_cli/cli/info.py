@@ -1,4 +1,4 @@
-"""``landscape info``: what a run, a checkpoint or a folder is, at once and without torch."""
+"""``landscape info``: what a run, a checkpoint, a folder or a file of results is, at once and without torch."""
 
 from typing import Annotated, Any
 
@@ -6,15 +6,16 @@ import typer
 
 from landscape_cli.cli import options
 from landscape_cli.cli.output import Output
-from landscape_cli.errors import CheckpointError
+from landscape_cli.jobs.lineage import children_of
 from landscape_cli.store.checkpoints import FLOATING, Checkpoint
+from landscape_cli.store.contents import KINDS, SUFFIXES, describe_hdf5
 from landscape_cli.store.locate import checkpoints_of, locate, split_time
 from landscape_cli.store.metrics import read_metrics
-from landscape_cli.store.records import read_items
+from landscape_cli.store.records import RUN_KINDS, read_items
 from landscape_cli.store.runs import RESUME, Run, is_run
 
 NAME = "info"
-HELP = """Tell what a run, a checkpoint file or a folder of them is: its lineage, its numbers, its times.
+HELP = """Tell what a run, a checkpoint, a folder of them or a file of results is: its lineage, its numbers, its times.
 
 Reads descriptions and headers only: instant for files of any size, and safe for files of any origin."""
 EXAMPLES = (
@@ -26,7 +27,7 @@ COLUMNS = (
     ("path", "path"), ("status", "status"), ("network", "network"), ("data", "data"), ("parent", "parent"),
     ("spawn_epoch", "spawned at epoch"), ("step", "step"), ("epoch", "epoch"), ("train_error", "train error"),
     ("test_error", "test error"), ("checkpoints", "checkpoints"), ("parameters", "parameters"), ("bytes", "bytes"),
-    ("dtypes", "types"),
+    ("dtypes", "types"), ("kind", "kind"), ("models", "models"), ("samples", "samples"), ("classes", "classes"),
 )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def command(
 ) -> None:
     """Parse, look, emit."""
     output = Output(format, quiet, False, COLUMNS)
-    found = [record for item in read_items(paths) for record in describe(item.path)]
+    found = [record for item in read_items(paths, kinds=(*RUN_KINDS, *KINDS)) for record in describe(item.path)]
     if len(found) == 1:
         output.details(found[0])
         return
@@ -55,6 +56,8 @@ def describe(text: str) -> list[dict[str, Any]]:
     path, time = split_time(text)
     if time is not None:
         return [describe_checkpoint(locate(text))]
+    if path.suffix in SUFFIXES and path.is_file():
+        return [describe_hdf5(path)]
     if is_run(path):
         return [describe_run(Run.open(path))]
     if path.is_dir():
@@ -82,7 +85,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         protocol={k: v for k, v in protocol.items() if v not in (None, [], 0, 0.0, "none")} or None,
         seeds=config.get("seeds"),
         lineage=run.lineage,
-        children=_children(run) or None,
+        children=[child.name for child in children_of(run)] or None,
         checkpoint_steps=steps,
         checkpoint_epochs=[round(s / run.steps_per_epoch, 4) for s in steps] if run.steps_per_epoch else None,
         resume_steps=run.steps(RESUME),
@@ -95,21 +98,6 @@ def describe_run(run: Run) -> dict[str, Any]:
     if run.status == "running" and rows:
         record |= {key: rows[-1].get(key) for key in ("step", "epoch", "train_error", "test_error")}
     return record
-
-
-def _children(run: Run) -> list[str]:
-    """The runs beside this one that name it as their parent."""
-    found = []
-    for folder in sorted(run.path.resolve().parent.iterdir()):
-        if not is_run(folder):
-            continue
-        try:
-            parent = Run.open(folder).parent
-        except CheckpointError:
-            continue
-        if parent is not None and parent.resolve() == run.path.resolve():
-            found.append(folder.name)
-    return found
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:

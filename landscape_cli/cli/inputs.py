@@ -7,7 +7,7 @@ from landscape_cli import plugins
 from landscape_cli.datasets.registry import DataSpec
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.networks.registry import NetworkSpec, check_name
-from landscape_cli.store.locate import locate, split_time
+from landscape_cli.store.locate import checkpoints_of, locate, split_time
 from landscape_cli.store.records import Item, read_items
 from landscape_cli.store.runs import RECORD_KEYS, Run
 from landscape_cli.times import parse_times
@@ -53,16 +53,19 @@ def items(arguments: Sequence[str]) -> list[Item]:
 
 
 def subjects(arguments: Sequence[str], at: str | None = None) -> list[Subject]:
-    """Checkpoints named by arguments or a pipe, each at every time of ``at`` (the last by default).
+    """Checkpoints named by arguments or a pipe, each at every time of ``at`` (the last by default; ``all`` of them).
 
     Raises:
         UsageError: If the pipe is empty or a record is of the wrong kind.
         CheckpointError: If a checkpoint is missing.
     """
-    found = []
+    found: list[Subject] = []
     for item in items(arguments):
         extra = {key: value for key, value in item.record.items() if key not in RECORD_KEYS}
-        own = split_time(item.path)[1]
+        path, own = split_time(item.path)
+        if own is None and at == "all":
+            found.extend(Subject(checkpoint, str(checkpoint.step), extra) for checkpoint in checkpoints_of(path))
+            continue
         times = [None] if own is not None or at is None else parse_times(at)
         for time in times:
             checkpoint = locate(item.path, default=time)

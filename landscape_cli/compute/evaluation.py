@@ -1,11 +1,12 @@
 """Loss and error of a network on samples."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from landscape_cli.compute.samples import BATCH, Samples
@@ -57,6 +58,34 @@ def evaluate(network: nn.Module, samples: Samples, *, batch: int = BATCH) -> Eva
         network.train(mode)
     error = math.nan if broken.item() else int(wrong.item()) / len(samples)
     return Evaluation(loss=float(total.item()) / len(samples), error=error, samples=len(samples))
+
+
+def log_probabilities(
+    network: nn.Module, samples: Samples, *, batch: int = BATCH
+) -> Iterator[Float64[Tensor, "batch class"]]:
+    """Log-probabilities of a network in evaluation mode, batch by batch, on the CPU.
+
+    The network's own logits (float32, or what its precision gives) are normalised in float64:
+    ``log p_c = z_c − log Σ_k exp z_k``, in nats. A NaN or an infinite logit shows as NaN.
+
+    Cost: one forward pass over the samples; memory for one batch.
+
+    Args:
+        network: A module that gives logits ``(batch, class)``; its mode is restored at the end.
+        samples: Where to evaluate it.
+        batch: Samples a forward pass.
+    """
+    mode = network.training
+    network.eval()
+    try:
+        for x, _ in samples.batches(batch):
+            with torch.inference_mode():  # left before each batch is handed out: it would reach the caller too
+                logits = network(x)
+                exact = logits.cpu().double() if logits.device.type == "mps" else logits.double()
+                found = F.log_softmax(exact, dim=1).cpu()
+            yield found
+    finally:
+        network.train(mode)
 
 
 def forward_operations(network: nn.Module, samples: Samples) -> int:

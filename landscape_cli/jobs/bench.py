@@ -1,5 +1,6 @@
 """The bench on which checkpoints are measured: the network and the samples, loaded once while they serve."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from landscape_cli.jobs.subjects import (
 from landscape_cli.networks.registry import NetworkSpec, resolve
 from landscape_cli.store.runs import Run
 
+KEPT_NETWORKS = 8
+KEPT_SAMPLES = 2  # sets of samples on the device: as many as data sets are kept in memory
 STATISTICS = 10_000  # training images that batch norm is recomputed on, unless told otherwise
 
 
@@ -70,14 +73,25 @@ class Setup:
     statistics: Samples | None
 
 
+@dataclass(eq=False)
+class _KeptSamples:
+    """The samples of one data set, normalised in one way, on the device."""
+
+    data: DataSet
+    normalization: Normalization | None
+    splits: dict[str, Samples]
+    statistics: Samples | None = None
+
+
 class Bench:
-    """Prepares a setup for checkpoints, and keeps the last one while the next checkpoints need the same.
+    """Prepares a setup for checkpoints, and keeps networks and samples while the next checkpoints need the same.
 
     Args:
         sampling: Which samples.
         where: Device and precision.
         network: The network, if a person names it; else what each run recorded.
         data: The data, if a person names it; else what each run was trained on.
+        statistics: Whether networks with batch norm are to have training samples to recompute it on.
         note: Told what a user should know (other data than trained on, for one), once each.
     """
 
@@ -88,18 +102,26 @@ class Bench:
         *,
         network: NetworkSpec | None = None,
         data: DataSpec | None = None,
+        statistics: bool = True,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.sampling = sampling
         self.where = where
         self._asked_network = network
         self._asked_data = data
+        self._statistics = statistics
         self._note = note
         self._told: set[str] = set()
-        self._kept: Setup | None = None
+        self._networks: dict[str, nn.Module] = {}
+        self._samples: list[_KeptSamples] = []
 
-    def setup(self, subjects: Sequence[Subject]) -> Setup:
+    def setup(self, subjects: Sequence[Subject], *, data: DataSet | None = None) -> Setup:
         """Everything needed to measure these checkpoints, which share one network and one data set.
+
+        Args:
+            subjects: The checkpoints.
+            data: What to measure on, if the caller knows; it then looks itself whether it is what they were trained
+                on.
 
         Raises:
             CheckpointError: If they are of different networks.
@@ -108,39 +130,60 @@ class Bench:
         """
         runs = [subject.run for subject in subjects]
         for subject, run in zip(subjects, runs, strict=True):
-            if run is None and (self._asked_network is None or self._asked_data is None):
+            if run is None and (self._asked_network is None or (self._asked_data is None and data is None)):
                 raise UsageError(
                     f"{subject.checkpoint.path} does not say what network and data it belongs to",
                     "add --network NAME --data DATA, or make it a run with 'landscape import'",
                 )
         known = [run for run in runs if run is not None]
         spec = _common_network(known, self._asked_network)
-        data = load_data(_common_data(known, self._asked_data))
+        other: list[Run] = []
+        if data is None:
+            data = load_data(_common_data(known, self._asked_data))
+            other = [run for run in known if trained_on(run) not in (None, data.fingerprint["train"])]
         normalization = normalization_for(known[0], data) if known else data.normalization
-        other = [run for run in known if _trained_on(run) not in (None, data.fingerprint["train"])]
         for run in other:
-            self._tell(f"{run.path} was trained on other data than the {data.name} it is measured on here")
-        kept = self._kept
-        if kept is None or (kept.spec, id(kept.data), kept.normalization) != (spec, id(data), normalization):
-            self._kept = kept = self._prepare(spec, data, normalization)
-        return Setup(spec, data, normalization, bool(other), kept.network, kept.splits, kept.statistics)
+            self.tell(f"{run.path} was trained on other data than the {data.name} it is measured on here")
+        network = self._network(spec, data)
+        kept = self._kept_samples(data, normalization)
+        statistics = self._statistics_of(kept) if self._statistics and batch_norms(network) else None
+        return Setup(spec, data, normalization, bool(other), network, kept.splits, statistics)
 
-    def _prepare(self, spec: NetworkSpec, data: DataSet, normalization: Normalization | None) -> Setup:
+    def _network(self, spec: NetworkSpec, data: DataSet) -> nn.Module:
+        """The network on the device; the last few are kept, so that checkpoints of several may come in any order."""
+        key = json.dumps([spec.to_json(), data.input_shape, data.classes], sort_keys=True)
+        network = self._networks.pop(key, None)
+        if network is None:
+            network = place(build_network(spec, data), self.where)
+        self._networks[key] = network
+        if len(self._networks) > KEPT_NETWORKS:
+            del self._networks[next(iter(self._networks))]
+        return network
+
+    def _kept_samples(self, data: DataSet, normalization: Normalization | None) -> "_KeptSamples":
+        for kept in self._samples:
+            if kept.data is data and kept.normalization == normalization:
+                return kept
         sampling, where = self.sampling, self.where
-        network = place(build_network(spec, data), where)
         splits: dict[str, Samples] = {
             name: samples_of(
                 subset(data.split(name), sampling.samples, data.classes, sampling.seed), normalization, where
             )
             for name in sampling.splits
         }
-        statistics = None
-        if batch_norms(network):
-            count = min(sampling.bn_samples or STATISTICS, len(data.train))
-            statistics = samples_of(subset(data.train, count, data.classes, sampling.seed), normalization, where)
-        return Setup(spec, data, normalization, False, network, splits, statistics)
+        self._samples = [*self._samples[1 - KEPT_SAMPLES :], _KeptSamples(data, normalization, splits)]
+        return self._samples[-1]
 
-    def _tell(self, text: str) -> None:
+    def _statistics_of(self, kept: "_KeptSamples") -> Samples:
+        if kept.statistics is None:
+            sampling, data = self.sampling, kept.data
+            count = min(sampling.bn_samples or STATISTICS, len(data.train))
+            part = subset(data.train, count, data.classes, sampling.seed)
+            kept.statistics = samples_of(part, kept.normalization, self.where)
+        return kept.statistics
+
+    def tell(self, text: str) -> None:
+        """Tell the user something, once."""
         if text not in self._told:
             self._told.add(text)
             self._note(text)
@@ -179,9 +222,9 @@ class Bench:
         }
 
 
-def _trained_on(run: Run) -> str | None:
-    """The fingerprint of a run's training part."""
-    fingerprint = ((run.document.get("data") or {}).get("fingerprint") or {}).get("train")
+def trained_on(run: Run, split: SplitName = "train") -> str | None:
+    """The fingerprint of a part of the data that a run was trained with."""
+    fingerprint = ((run.document.get("data") or {}).get("fingerprint") or {}).get(split)
     return str(fingerprint) if fingerprint else None
 
 
@@ -192,8 +235,7 @@ def _common_network(runs: Sequence[Run], asked: NetworkSpec | None) -> NetworkSp
     for run, spec in zip(runs, specs, strict=True):
         if spec != specs[0]:
             raise CheckpointError(
-                f"{runs[0].path} and {run.path} are different networks: {specs[0].name} {specs[0].options} and "
-                f"{spec.name} {spec.options}",
+                f"{runs[0].path} and {run.path} are different networks: {specs[0]} and {spec}",
                 "only checkpoints of one architecture lie in one weight space",
             )
     return specs[0]
@@ -202,7 +244,7 @@ def _common_network(runs: Sequence[Run], asked: NetworkSpec | None) -> NetworkSp
 def _common_data(runs: Sequence[Run], asked: DataSpec | None) -> DataSpec:
     if asked is None:
         for run in runs:
-            if _trained_on(run) != _trained_on(runs[0]):
+            if trained_on(run) != trained_on(runs[0]):
                 raise UsageError(
                     f"{runs[0].path} and {run.path} were trained on different data", "say where to measure: --data NAME"
                 )

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,12 @@ def remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):
             leftover.unlink()
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Delete temporary files that a killed process left of one file, beside which others may be written."""
+    pattern = re.compile(rf"(?:{re.escape(TEMPORARY_PREFIX)}\d+-)+{re.escape(path.name)}")
+    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}*"):
+        if pattern.fullmatch(leftover.name):
+            with contextlib.suppress(OSError):
+                leftover.unlink()

@@ -1,10 +1,11 @@
-"""One writer a run directory."""
+"""One writer a run directory, or a file."""
 
 import contextlib
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from landscape_cli.errors import ConflictError
 from landscape_cli.store.atomic import storage_error
@@ -46,3 +47,49 @@ def exclusive(folder: Path) -> Iterator[None]:
         file.flush()
         # The file stays behind: to delete it would let two later processes lock two files of one name.
         yield
+
+
+@contextlib.contextmanager
+def exclusive_file(path: Path) -> Iterator[None]:
+    """Hold a file for one writing process by a lock file beside it, which goes when the block ends.
+
+    The file itself may be replaced meanwhile. A killed process leaves the lock file behind, but not the lock.
+
+    Raises:
+        ConflictError: If another process holds it; the message names that process.
+        StorageError: If the folder cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(lock, path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    with file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            # While the lock is held: whoever waits for this name sees that his file is no longer it, and opens anew.
+            lock.unlink(missing_ok=True)
+
+
+def _locked(lock: Path, path: Path) -> TextIO:
+    """The lock file, open and locked; made anew if its last holder took it away between the two."""
+    while True:
+        file = lock.open("a+", encoding="utf-8")
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                file.close()
+                hint = "wait for it, or choose another --out"
+                raise ConflictError(f"{path} is being written by {holder}", hint) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return file
+        file.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ ROLLING_NAME = "rolling.safetensors"
 RECORD_KEYS = frozenset(
     {
         "kind", "path", "status", "network", "data", "step", "epoch", "train_loss", "train_error", "test_loss",
-        "test_error", "parent", "spawn_step", "spawn_epoch", "child", "checkpoints", "seconds", "skipped",
+        "test_error", "parent", "spawn_step", "spawn_epoch", "child", "linearized", "checkpoints", "seconds", "skipped",
     }
 )  # fmt: skip
 
@@ -36,6 +37,11 @@ def step_name(step: int) -> str:
     'step-00001560.safetensors'
     """
     return f"step-{step:08d}.safetensors"
+
+
+def first_step(lineage: Mapping[str, Any] | None) -> int:
+    """The step that a run's training begins at: its spawn step, or what that is in batches of another size."""
+    return int(lineage.get("first_step", lineage["step"])) if lineage else 0
 
 
 def is_run(path: Path) -> bool:
@@ -217,6 +223,7 @@ class Run:
             "spawn_step": lineage.get("step"),
             "spawn_epoch": lineage.get("epoch"),
             "child": lineage.get("child"),
+            "linearized": (lineage.get("linearized") or {}).get("order"),
             "checkpoints": len(self.steps()),
             "seconds": self.document.get("seconds"),
             **extra,

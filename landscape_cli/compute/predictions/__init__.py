@@ -1,0 +1,1 @@
+"""Prediction space: distances between models as distributions, geodesics, progress, trajectories, embeddings."""

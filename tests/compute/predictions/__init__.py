@@ -1,0 +1,1 @@
+"""Prediction space: the computation against closed forms and dense float64 oracles."""

@@ -47,7 +47,7 @@ def command(
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
     from landscape_cli.jobs.training import TrainJob, run_training
     from landscape_cli.plots.barrier import barrier_figure
-    from landscape_cli.plots.style import available
+    from landscape_cli.plots.style import available, save
     from landscape_cli.scale.executors import processes_for, run_all
 
     def train_all(work: list[TrainJob], what: str) -> list[str]:
@@ -95,7 +95,7 @@ def command(
         f"{100 * late['error_sup_mean']:.2g}: their basin was decided in between."
     )
     if available():
-        barrier_figure(out / "barrier.png", points, records, summary)
+        save(barrier_figure(points, records, summary), out / "barrier.png")
         output.note(f"picture: {out / 'barrier.png'}")
     else:
         output.note("for the picture: pip install 'landscape-cli[plot]', then the same command")

@@ -1,95 +1,148 @@
 """Barriers: the error along paths, and the barrier against the time of spawning (Fort et al. 2020, Fig. 2B)."""
 
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from landscape_cli.plots.style import COLORS, figure, save
+from landscape_cli.errors import UsageError
+from landscape_cli.plots.style import COLORS, NARROW, figure
+
+MANY = 7  # paths above which pairs are not named in the legend
+
+Records = Sequence[dict[str, Any]]
 
 
 def barrier_figure(
-    path: Path,
-    points: Sequence[dict[str, Any]],
-    barriers: Sequence[dict[str, Any]],
-    summary: Sequence[dict[str, Any]],
-) -> None:
-    """Two panels: error along the line between siblings, and error barrier against spawn time.
+    points: Records,
+    barriers: Records,
+    summary: Records,
+    *,
+    title: str | None = None,
+    width: float | None = None,
+    height: float | None = None,
+) -> Any:
+    """Error along the line between two networks, and error barrier against spawn time: what the records hold of both.
 
     Args:
-        path: Where to write it.
-        points: Records of kind ``path-point``.
-        barriers: Records of kind ``barrier`` of one split, all between siblings.
-        summary: Records of kind ``barrier-summary`` of the same split.
+        points: Records of kind ``path-point``; empty for none.
+        barriers: Records of kind ``barrier`` of one split.
+        summary: Records of kind ``barrier-summary`` of the same split, of the barriers between siblings; empty for
+            none.
+        title: In place of the panels' own.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure; :func:`landscape_cli.plots.style.save` writes it.
 
     Raises:
         LandscapeError: If matplotlib is missing.
-        UsageError: If the suffix is unknown.
-        StorageError: If it cannot be written.
+        UsageError: If there is neither a path nor a spawn time.
     """
-    split = summary[0]["split"]
+    if not points and not summary:
+        raise UsageError(
+            "these barriers have no spawn time to be drawn against, and there are no paths",
+            "landscape barrier --curve-out paths.jsonl keeps the paths: draw these",
+        )
+    split = str((summary or barriers or points)[0]["split"])
+    panels = [panel for panel, there in ((_paths, points), (_against_time, summary)) if there]
+    narrow = width is not None and width < NARROW
+    shape: dict[str, Any] = {"ncols": len(panels)}
+    if len(panels) == 2:
+        ratios = {"height_ratios": [1, 1]} if narrow else {"width_ratios": [1.15, 1]}
+        shape = {"nrows" if narrow else "ncols": 2, "gridspec_kw": ratios}
+    size = (width or (7.2 if len(panels) == 2 else 4.2), height or (6.0 if narrow and len(panels) == 2 else 3.3))
+    with figure(*size, squeeze=False, **shape) as (drawn, axes):
+        for panel, place in zip(panels, axes.flat, strict=True):
+            panel(place, split, points, barriers, summary)
+            if title is not None:
+                place.set_title("")
+        if title is not None:
+            wrapped = textwrap.fill(title, int(11.5 * drawn.get_figwidth()))
+            drawn.suptitle(wrapped, fontsize=9, fontweight="bold", x=0.02, ha="left")
+    return drawn
+
+
+def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
+    """Error along the paths: of siblings coloured by spawn time, of others by the pair."""
+    import matplotlib as mpl
+
+    curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for point in points:
+        if point["split"] == split:
+            curves.setdefault((point["a"], point["b"]), []).append(point)
     epochs = [row["spawn_epoch"] for row in summary]
-    with figure(7.2, 3.3, ncols=2, gridspec_kw={"width_ratios": [1.15, 1]}) as (drawn, (left, right)):
-        import matplotlib as mpl
+    times = {(r["a"], r["b"]): r["spawn_epoch"] for r in barriers if r.get("spawn_epoch") in epochs}
+    shades = mpl.colormaps["viridis"]([0.9 * i / max(1, len(epochs) - 1) for i in range(len(epochs))])
+    shown: set[str] = set()
+    drawn = {pair: line for pair, line in curves.items() if not times or pair in times}
+    for number, (pair, line) in enumerate(drawn.items()):
+        if times:
+            color, label = shades[epochs.index(times[pair])], f"{times[pair]:g}"
+        else:
+            color = COLORS[number % len(COLORS) if len(drawn) <= MANY else 0]
+            label = f"{pair[1]} → {pair[0]}" if len(drawn) <= MANY else f"each of {len(drawn)} pairs"
+        line = sorted(line, key=lambda point: float(point["alpha"]))
+        axes.plot(
+            [p["alpha"] for p in line],
+            [100 * p["error"] for p in line],
+            color=color,
+            linewidth=1.1,
+            label=None if label in shown else label,
+        )
+        shown.add(label)
+    first = "α, weight of the first child" if times else "α, weight of the first network"
+    axes.set(xlabel=first, ylabel=f"{split} error (%)", xlim=(0, 1), ylim=(0, None))
+    axes.set_title("Error between two children" if times else "Error along the path")
+    handles, labels = axes.get_legend_handles_labels()
+    if times:  # in order of time, whatever the order of the records
+        order = sorted(range(len(labels)), key=lambda i: float(labels[i]))
+        handles, labels = [handles[i] for i in order], [labels[i] for i in order]
+    axes.legend(
+        handles, labels, title="children spawned at epoch" if times else None,
+        ncols=len(epochs) if times else 1, loc="upper center", bbox_to_anchor=(0.5, -0.2),
+        handlelength=1, columnspacing=0.9,
+    )  # fmt: skip
 
-        colors = mpl.colormaps["viridis"]([0.9 * i / max(1, len(epochs) - 1) for i in range(len(epochs))])
-        curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for point in points:
-            if point["split"] == split:
-                curves.setdefault((point["a"], point["b"]), []).append(point)
-        shown: set[float] = set()
-        for record in barriers:
-            line = curves.get((record["a"], record["b"]), [])
-            epoch = record["spawn_epoch"]
-            left.plot(
-                [p["alpha"] for p in line],
-                [100 * p["error"] for p in line],
-                color=colors[epochs.index(epoch)],
-                linewidth=1.1,
-                label=None if epoch in shown else f"{epoch:g}",
-            )
-            shown.add(epoch)
-        left.set(xlabel="α, weight of the first child", ylabel=f"{split} error (%)", xlim=(0, 1), ylim=(0, None))
-        left.set_title("Error between two children")
-        left.legend(
-            title="children spawned at epoch", ncols=len(epochs), loc="upper center", bbox_to_anchor=(0.5, -0.2),
-            handlelength=1, columnspacing=0.9,
-        )  # fmt: skip
 
-        ticks = range(len(epochs))
-        means = [100 * row["error_sup_mean"] for row in summary]
-        spreads = [100 * (row["error_sup_std"] or 0) for row in summary]
-        right.errorbar(
-            ticks,
-            means,
-            # A barrier is not below zero, so neither is the drawn spread.
-            yerr=[[min(s, m) for s, m in zip(spreads, means, strict=True)], spreads],
-            color=COLORS[0],
-            marker="o",
-            markersize=4,
-            capsize=3,
-            zorder=3,
-            label=f"mean ± s.d. of {summary[0]['pairs']} pairs",
-        )
-        right.scatter(
-            [epochs.index(r["spawn_epoch"]) for r in barriers],
-            [100 * r["error_sup"] for r in barriers],
-            s=12,
-            color=COLORS[1],
-            alpha=0.8,
-            linewidths=0,
-            zorder=4,
-            label="each pair",
-        )
-        right.plot(
-            ticks,
-            [100 * row["error_ends"] for row in summary],
-            color="#777777",
-            linestyle=":",
-            label="children's own error",
-        )
-        right.set_xticks(list(ticks), [f"{epoch:g}" for epoch in epochs])
-        right.set(xlabel="epoch at which the children were spawned", ylabel=f"{split} error barrier (points of %)")
-        right.set_title("Barrier against spawn time")
-        right.legend()
-        right.set_ylim(bottom=-0.02 * right.get_ylim()[1])
-        save(drawn, path)
+def _against_time(axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
+    """The error barrier of each pair, its mean and spread, against the time of spawning."""
+    epochs = [row["spawn_epoch"] for row in summary]
+    ticks = range(len(epochs))
+    means = [100 * row["error_sup_mean"] for row in summary]
+    spreads = [100 * (row["error_sup_std"] or 0) for row in summary]
+    axes.errorbar(
+        ticks,
+        means,
+        # A barrier is not below zero, so neither is the drawn spread.
+        yerr=[[min(s, m) for s, m in zip(spreads, means, strict=True)], spreads],
+        color=COLORS[0],
+        marker="o",
+        markersize=4,
+        capsize=3,
+        zorder=3,
+        label=f"mean ± s.d. of {summary[0]['pairs']} pairs",
+    )
+    pairs = [record for record in barriers if record.get("spawn_epoch") in epochs]
+    axes.scatter(
+        [epochs.index(r["spawn_epoch"]) for r in pairs],
+        [100 * r["error_sup"] for r in pairs],
+        s=12,
+        color=COLORS[1],
+        alpha=0.8,
+        linewidths=0,
+        zorder=4,
+        label="each pair",
+    )
+    axes.plot(
+        ticks,
+        [100 * row["error_ends"] for row in summary],
+        color="#777777",
+        linestyle=":",
+        label="children's own error",
+    )
+    axes.set_xticks(list(ticks), [f"{epoch:g}" for epoch in epochs])
+    axes.set(xlabel="epoch at which the children were spawned", ylabel=f"{split} error barrier (points of %)")
+    axes.set_title("Barrier against spawn time")
+    axes.legend()
+    axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])

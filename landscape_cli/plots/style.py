@@ -1,15 +1,21 @@
 """One look for all figures: colours that colour-blind readers tell apart, sizes for a paper's column."""
 
+import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from landscape_cli.errors import LandscapeError, UsageError
+from landscape_cli.errors import ConflictError, LandscapeError, StorageError, UsageError
 from landscape_cli.store.atomic import replacing
 
 # Okabe and Ito's palette, the order chosen so that neighbours differ in lightness too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "p", "<", ">")
+MISSING = "#b3b3b3"  # rows without a value in the column that colours
+MUTED = "#666666"
+NARROW = 4.4  # inches below which a legend stands under the axes
 SUFFIXES = (".png", ".svg", ".pdf")
 
 _SETTINGS: Any = {
@@ -29,6 +35,7 @@ _SETTINGS: Any = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.4,
     "svg.fonttype": "none",
+    "svg.hashsalt": "landscape",  # else the names of its elements are random
 }
 
 
@@ -65,15 +72,82 @@ def figure(width: float, height: float, **subplots: Any) -> Iterator[tuple[Any, 
         yield drawn, drawn.subplots(**subplots)
 
 
-def save(drawn: Any, path: Path) -> None:
-    """Write a figure, atomically, in the format of its suffix, without a date: the same figure is the same file.
+def headline(axes: Any, title: str, caption: str | None = None) -> None:
+    """A title and, smaller, what else a reader must know, broken to fit: the last thing that a figure gets."""
+    drawn = axes.figure
+    drawn.get_layout_engine().execute(drawn)  # places the axes and legends
+    place = axes.get_position()
+    left = place.x0
+    edges = [legend.get_window_extent().x0 / drawn.bbox.width for legend in drawn.legends]
+    right = min([1.0, *(edge for edge in edges if edge >= place.x1 - 0.02)])
+    width = (right - left) * drawn.get_figwidth()
+    title = textwrap.fill(title, max(16, int(width * 11.5)))
+    told = "\n".join(textwrap.wrap(caption or "", max(20, int(width * 15))))
+    small = {"fontsize": 7.5, "color": MUTED}
+    if axes.name == "3d":  # its box leaves the corners free, and its titles are not placed like others
+        axes.text2D(0, 1, title, transform=axes.transAxes, va="top", fontweight="bold")
+        below = (0, -3 - 11 * (1 + title.count("\n")))
+        axes.annotate(told, (0, 1), below, "axes fraction", "offset points", va="top", **small)
+        return
+    axes.set_title(title, pad=6 + (10 * (1 + told.count("\n")) if told else 0))
+    # It is not to make the axes narrower where the estimate of its width was too low.
+    axes.text(0, 1.015, told, transform=axes.transAxes, va="bottom", in_layout=False, **small)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a name whose format is unknown.
 
     Raises:
-        UsageError: If the suffix is unknown.
-        StorageError: If it cannot be written.
+        UsageError: If it is.
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: figures are written as {', '.join(SUFFIXES)}")
-    dateless = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
+
+
+def rendered(drawn: Any, suffix: str) -> bytes:
+    """A figure as the bytes of a file, without a date: the same figure is the same file."""
+    import matplotlib as mpl
+
+    dateless = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
+    content = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        drawn.savefig(content, format=suffix[1:], metadata=dateless)
+    return content.getvalue()
+
+
+def save(drawn: Any, path: Path, *, force: bool = True) -> bool:
+    """Write a figure, atomically, in the format of its suffix; returns whether it was not there already.
+
+    Args:
+        drawn: The figure.
+        path: Where to.
+        force: Whether another file of that name may be replaced.
+
+    Raises:
+        UsageError: If the suffix is unknown.
+        ConflictError: If another file is there and may not be replaced.
+        StorageError: If it cannot be written.
+    """
+    check_suffix(path)
+    return write_picture(rendered(drawn, path.suffix), path, force=force)
+
+
+def write_picture(content: bytes, path: Path, *, force: bool = True) -> bool:
+    """Write the bytes of a picture, atomically; returns whether they were not there already.
+
+    Raises:
+        ConflictError: If another file is there and may not be replaced.
+        StorageError: If it cannot be written.
+    """
+    if path.is_dir():
+        raise StorageError(f"{path}: could not be written: it is a folder", "choose another name with --out")
+    if path.exists():
+        if path.read_bytes() == content:
+            return False
+        if not force:
+            raise ConflictError(
+                f"{path} exists and shows something else", "choose another name, or --force to overwrite it"
+            )
     with replacing(path) as temporary:
-        drawn.savefig(temporary, format=path.suffix[1:], metadata=dateless)
+        temporary.write_bytes(content)
+    return True

@@ -1,0 +1,243 @@
+"""From the words of ``landscape plot`` to a figure in a file."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landscape_cli.cli.prediction_options import parse_names
+from landscape_cli.errors import UsageError
+from landscape_cli.plots.recognise import Figure, Result
+from landscape_cli.plots.style import SUFFIXES, save, write_picture
+
+PAGE = ".html"
+NONE = "none"  # for --color and --line
+VIEWS: tuple[Figure, ...] = ("embedding", "aligned", "reading")  # those of points, which can be a page
+_POINTS = frozenset({"dims", "color", "marker", "line", "where"})
+# The options that mean something for each figure, beside title, width and height.
+MEANT: dict[Figure, frozenset[str]] = {
+    "embedding": _POINTS,
+    "aligned": _POINTS,
+    "reading": _POINTS,
+    "spectrum": frozenset(),
+    "stress": frozenset(),
+    "progress": frozenset({"x", "y", "color", "line", "group_by", "where"}),
+    "trajectories": frozenset({"y", "color", "where"}),
+    "dendrogram": frozenset({"color"}),
+    "importance": frozenset(),
+    "barrier": frozenset({"where"}),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of a figure; None and empty where they are not given.
+
+    Args:
+        dims: Dimensions, counted from 1.
+        color: A column; of a dendrogram a list of them.
+        marker: A column.
+        line: A column.
+        x: A column.
+        y: A column.
+        group_by: Columns.
+        where: A condition on rows.
+        title: The title.
+        width: Inches.
+        height: Inches.
+    """
+
+    dims: tuple[int, ...] | None = None
+    color: str | None = None
+    marker: str | None = None
+    line: str | None = None
+    x: str | None = None
+    y: str | None = None
+    group_by: list[str] = field(default_factory=list)
+    where: str | None = None
+    title: str | None = None
+    width: float | None = None
+    height: float | None = None
+
+    def check(self, figure: Figure, target: Path) -> None:
+        """Refuse what a figure cannot be.
+
+        Raises:
+            UsageError: If an option means nothing for it, or it cannot have the format.
+        """
+        page = target.suffix == PAGE
+        if page and figure not in VIEWS:
+            raise UsageError(f"{target}: a figure '{figure}' is no page to turn", f"write it as {', '.join(SUFFIXES)}")
+        names = {"dims", "color", "marker", "line", "x", "y", "group_by", "where"} - MEANT[figure]
+        names |= {"width", "height"} if page else set()
+        for name in sorted(names):
+            if getattr(self, name):
+                shown = f"--{name.replace('_', '-')}"
+                kind = "a page, which fills its window" if page and name not in MEANT[figure] else f"figure '{figure}'"
+                raise UsageError(f"{shown} means nothing for {kind}", "leave it out")
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of some options that were given."""
+        return {name: value for name in names if (value := getattr(self, name)) not in (None, [])}
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """Title and size, as every figure takes them."""
+        return {"title": self.title, "width": self.width, "height": self.height}
+
+
+def arguments(results: Sequence[str] | None) -> Sequence[str]:
+    """What is to be drawn: without arguments, stdin if that is no terminal.
+
+    Raises:
+        UsageError: If there is neither.
+    """
+    if results:
+        return results
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("no result is given", "name a file, or pipe the records of another command in")
+    return ["-"]
+
+
+def parse_dims(text: str | None) -> tuple[int, ...] | None:
+    """Dimensions as a person writes them.
+
+    >>> parse_dims("1,3")
+    (1, 3)
+
+    Raises:
+        UsageError: If they are no whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--dims {text}: dimensions are whole numbers", "as in --dims 1,2 or 1,2,3") from None
+
+
+def check_format(out: Path) -> None:
+    """Refuse a name whose format is unknown, before anything is read.
+
+    Raises:
+        UsageError: If it is.
+    """
+    if out.suffix not in (*SUFFIXES, PAGE):
+        known = ", ".join(SUFFIXES)
+        raise UsageError(f"{out}: figures are written as {known}, embeddings also as {PAGE}", "change the suffix")
+
+
+def write(result: Result, figure: Figure, asked: Asked, target: Path, *, force: bool) -> bool:
+    """Draw a figure of a result into a file; returns whether it was not there already.
+
+    Raises:
+        LandscapeError: If matplotlib is missing and it is no page.
+        UsageError: If a column or dimension is not there, or there is nothing to draw.
+        DataError: If the result is damaged.
+        ConflictError: If another file is there and may not be replaced.
+        StorageError: If it cannot be written.
+    """
+    if target.suffix == PAGE:
+        from landscape_cli.plots.interactive import interactive_page
+
+        page = interactive_page(
+            _embedded(result, figure, asked), title=asked.title, **asked.given("dims", "color", "marker", "line")
+        )
+        return write_picture(page.encode("utf-8"), target, force=force)
+    return save(_draw(result, figure, asked), target, force=force)
+
+
+def _draw(result: Result, figure: Figure, asked: Asked) -> Any:
+    if figure in VIEWS:
+        from landscape_cli.plots.embedding import embedding_figure
+
+        given = asked.given("dims", "color", "marker", "line")
+        return embedding_figure(_embedded(result, figure, asked), **given, **asked.size)
+    if figure in ("spectrum", "stress"):
+        from landscape_cli.plots import spectrum
+
+        draw = spectrum.spectrum_figure if figure == "spectrum" else spectrum.stress_figure
+        return draw(_embedded(result, "embedding", asked), **asked.size)
+    if figure == "progress":
+        from landscape_cli.plots.progress import progress_figure
+
+        given = asked.given("x", "y", "color", "line", "group_by")
+        return progress_figure(_table(result, asked), **given, **asked.size)
+    if figure == "trajectories":
+        from landscape_cli.plots.trajectories import trajectories_figure
+        from landscape_cli.store.trajectories import Trajectories
+
+        assert result.path is not None
+        given = asked.given("y", "color", "where")
+        return trajectories_figure(Trajectories.open(result.path), **given, **asked.size)
+    if figure in ("dendrogram", "importance"):
+        return _draw_clusters(result, figure, asked)
+    return _draw_barriers(result, asked)
+
+
+def _draw_clusters(result: Result, figure: Figure, asked: Asked) -> Any:
+    from landscape_cli.plots.dendrogram import dendrogram_figure, importance_figure
+    from landscape_cli.store.clusters import Clusters
+
+    assert result.path is not None
+    clusters = Clusters.open(result.path)
+    if figure == "importance":
+        return importance_figure(clusters, **asked.size)
+    columns = None if asked.color is None else [name for name in parse_names(asked.color) if name != NONE]
+    return dendrogram_figure(clusters, columns=columns, **asked.size)
+
+
+def _embedded(result: Result, figure: Figure, asked: Asked) -> Any:
+    """The embedding, or another view of it, with the models asked for."""
+    from landscape_cli.plots.embedded import Embedded
+    from landscape_cli.store.embeddings import Embedding
+
+    assert result.path is not None
+    assert figure in ("embedding", "aligned", "reading")
+    embedded = Embedded.of(Embedding.open(result.path), figure)
+    return embedded if asked.where is None else embedded.where(asked.where)
+
+
+def _table(result: Result, asked: Asked) -> Any:
+    """The records as a table, those asked for."""
+    import numpy as np
+
+    from landscape_cli.store.tables import Table
+
+    table = Table.from_rows([{k: v for k, v in record.items() if k != "kind"} for record in result.records])
+    for name in (*asked.given("x", "y", "color", "line").values(), *asked.group_by):
+        try:
+            _ = name == NONE or table.column(name)
+        except UsageError as error:
+            told = f"{error.hint}; 'landscape progress --columns {name}' puts it into the records"
+            raise UsageError(error.message, told) from None
+    if asked.where is None:
+        return table
+    rows = np.flatnonzero(table.where(asked.where))
+    if not len(rows):
+        raise UsageError(f'--where "{asked.where}": none of the {len(table)} records fulfils it')
+    return table.take(rows)
+
+
+def _draw_barriers(result: Result, asked: Asked) -> Any:
+    """Paths, barriers and their means over pairs; of one split, test if there is no other word."""
+    from landscape_cli.jobs.summaries import barriers_by_spawn_time
+    from landscape_cli.plots.barrier import barrier_figure
+
+    chosen = result.records
+    if asked.where is not None:
+        from landscape_cli.store.tables import Table
+
+        kept = Table.from_rows(chosen).where(asked.where)
+        chosen = [record for record, keep in zip(chosen, kept.tolist(), strict=True) if keep]
+        if not chosen:
+            raise UsageError(f'--where "{asked.where}": none of the {len(kept)} records fulfils it')
+    splits = {record.get("split") for record in chosen}
+    split = "test" if "test" in splits else str(chosen[0].get("split"))
+    of_kind = {
+        kind: [record for record in chosen if record["kind"] == kind and record.get("split") == split]
+        for kind in ("path-point", "barrier", "barrier-summary")
+    }
+    summary = of_kind["barrier-summary"] or barriers_by_spawn_time(of_kind["barrier"], split=split)
+    return barrier_figure(of_kind["path-point"], of_kind["barrier"], summary, **asked.size)

@@ -1,0 +1,128 @@
+"""``landscape plot``: pictures of results."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape_cli.cli import figures, options
+from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.output import Output
+from landscape_cli.plots.recognise import Figure, recognise
+
+NAME = "plot"
+HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers. Nothing is computed
+anew.
+
+What a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, and for embeddings
+.html, one page to turn with the mouse or the keys that needs no network. Text is coloured by a palette that
+colour-blind readers tell apart, numbers by viridis."""
+EXAMPLES = (
+    "landscape plot test-bhattacharyya-inpca.h5 --color network --marker optimizer -o inpca.pdf",
+    "landscape distances predictions-test.h5 --truth --ignorance --geodesic 20 | landscape inpca | landscape plot",
+    "landscape plot test-bhattacharyya-inpca.h5 --kind spectrum --width 3.4",
+    "landscape progress predictions-test.h5 --columns all | landscape plot --group-by network,optimizer",
+    "landscape plot barriers.jsonl paths.jsonl",
+)
+COLUMNS = (("path", "figure"), ("figure", "shows"), ("source", "of"), ("skipped", "was there already"))
+PANEL = "Figure"
+COLUMN = "Columns"
+
+Results = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RESULT...",
+        help="A file of 'inpca', 'cluster' or 'trajectories', or records of 'progress' or 'barrier' as JSON lines; "
+        "- for a pipe (the default there).",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="File of the figure: .png, .svg, .pdf, .html; default the result's name with .png."
+    ),
+]
+KindOption = Annotated[
+    Figure | None, typer.Option("--kind", help="Which figure, where a result has several.", rich_help_panel=PANEL)
+]
+Dims = Annotated[
+    str | None,
+    typer.Option("--dims", metavar="1,2[,3]", help="Dimensions of an embedding to draw.", rich_help_panel=PANEL),
+]
+Title = Annotated[str | None, typer.Option("--title", help="In place of its own.", rich_help_panel=PANEL)]
+WidthOption = Annotated[
+    float | None,
+    typer.Option("--width", min=1.5, max=40, help="Inches; a paper's column has 3.4.", rich_help_panel=PANEL),
+]
+Height = Annotated[float | None, typer.Option("--height", min=1, max=40, help="Inches.", rich_help_panel=PANEL)]
+Color = Annotated[
+    str | None,
+    typer.Option(
+        "--color",
+        metavar="COLUMN",
+        help="Column that colours, or none; of a dendrogram a list, a strip for each.",
+        rich_help_panel=COLUMN,
+    ),
+]
+Marker = Annotated[
+    str | None,
+    typer.Option("--marker", metavar="COLUMN", help="Column that gives the markers.", rich_help_panel=COLUMN),
+]
+Line = Annotated[
+    str | None,
+    typer.Option(
+        "--line",
+        metavar="COLUMN",
+        help="Column whose equal values are joined in order of training, or none; default run.",
+        rich_help_panel=COLUMN,
+    ),
+]
+X = Annotated[
+    str | None,
+    typer.Option("--x", metavar="COLUMN", help="Across, of progress; default epoch.", rich_help_panel=COLUMN),
+]
+Y = Annotated[
+    str | None,
+    typer.Option("--y", metavar="COLUMN", help="Upwards, of progress; default progress.", rich_help_panel=COLUMN),
+]
+
+
+def command(
+    results: Results = None,
+    out: Out = None,
+    kind: KindOption = None,
+    dims: Dims = None,
+    color: Color = None,
+    marker: Marker = None,
+    line: Line = None,
+    x: X = None,
+    y: Y = None,
+    group_by: what.GroupBy = None,
+    where: what.Where = None,
+    title: Title = None,
+    width: WidthOption = None,
+    height: Height = None,
+    force: options.Force = False,
+    format: options.FormatOption = "auto",
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+) -> None:
+    """Parse, read, draw, emit."""
+    asked = figures.Asked(
+        dims=figures.parse_dims(dims), color=color, marker=marker, line=line, x=x, y=y,
+        group_by=what.parse_names(group_by), where=where, title=title, width=width, height=height,
+    )  # fmt: skip
+    if out is not None:
+        figures.check_format(out)
+    result = recognise(figures.arguments(results))
+    figure = result.figure(kind)
+    target = out or result.default_out(figure)
+    asked.check(figure, target)
+    output = Output(format, quiet, False, COLUMNS)
+    fresh = figures.write(result, figure, asked, target, force=force)
+    if not fresh:
+        output.note(f"{target} shows this already")
+    record = {"kind": "figure", "path": str(target), "figure": figure, "source": result.name, "skipped": not fresh}
+    output.emit(record)
+    output.finish()

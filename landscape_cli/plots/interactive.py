@@ -1,0 +1,208 @@
+"""An embedding as one page to turn and to ask: self-contained, without a network, without a library.
+
+The page holds every row with coordinates: single-precision numbers in base64, texts as a list and whole numbers into
+it. 20,000 models with 20 columns are about 4 MB. Its script is the files of the folder ``page``; a content security
+policy lets nothing else run and nothing be fetched, whatever the names of models may hold.
+"""
+
+import base64
+import hashlib
+import html
+import importlib.resources
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape_cli.plots.coloring import coloring, is_text
+from landscape_cli.plots.embedded import (
+    AUTO,
+    REFERENCE,
+    Embedded,
+    caption,
+    check_dims,
+    label_of,
+    name_of,
+    one_scale,
+    reference_rows,
+    told_apart,
+    tracks,
+)
+from landscape_cli.plots.style import COLORS
+
+SCRIPTS = ("model.js", "drawing.js", "controls.js")
+MOST_DIMS = 12  # more are not packed: nobody turns the page to the thirteenth
+EXACT = 2**24  # whole numbers up to here are exact in single precision
+HIDDEN = ("key", REFERENCE)  # columns that say nothing to a reader
+ROLES = ("", "ignorance", "geodesic", "truth")
+# Ten steps of matplotlib's viridis, so that a page can be made without matplotlib.
+VIRIDIS = (
+    "#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
+)  # fmt: skip
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_hash}'; \
+style-src '{style_hash}'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="landscape plot">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header><h1>{title}</h1><p>{caption}</p></header>
+<main>
+<div id="stage">
+<canvas id="view" tabindex="0" role="application" aria-roledescription="embedding" aria-describedby="keys"
+ aria-label="{title}">This page draws with a canvas, which your browser does not have.</canvas>
+<div id="tip" role="tooltip" hidden></div>
+<div id="said" class="unseen" role="status" aria-live="polite"></div>
+</div>
+<aside aria-label="What is shown">
+<fieldset><legend>Colour</legend>
+<label><span>colour</span><select id="color"></select></label>
+<div id="numbers" hidden><div id="bar"></div><div id="ends"><span id="low"></span><span id="high"></span></div></div>
+<div id="legend" role="group" aria-label="Show or hide"></div>
+<label><span>marker</span><select id="marker"></select></label>
+<div id="shapes"></div>
+</fieldset>
+<fieldset><legend>Axes</legend>
+<label><span>x</span><select id="x"></select></label>
+<label><span>y</span><select id="y"></select></label>
+<label><span>z</span><select id="z"></select></label>
+<label><input type="checkbox" id="scale"> all to one scale</label>
+</fieldset>
+<fieldset><legend>Lines and references</legend>
+<label><input type="checkbox" id="tracks" checked> runs</label>
+<label><input type="checkbox" id="geodesic" checked> geodesic</label>
+<label><input type="checkbox" id="references" checked> ignorance ✖ and truth ★</label>
+</fieldset>
+<button type="button" id="reset">Reset the view</button>
+<p class="note" id="keys">Drag to turn, with shift to move; wheel or <kbd>+</kbd> <kbd>−</kbd> to zoom; arrows
+turn, with shift they move; <kbd>R</kbd> resets; <kbd>N</kbd> and <kbd>P</kbd> go from model to model and read it
+out.</p>
+</aside>
+</main>
+<script type="application/json" id="data">{data}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def interactive_page(
+    embedded: Embedded,
+    *,
+    dims: Sequence[int] | None = None,
+    color: str | None = AUTO,
+    marker: str | None = None,
+    line: str | None = AUTO,
+    title: str | None = None,
+) -> str:
+    """One HTML page with all rows of an embedding that have coordinates.
+
+    Args:
+        embedded: What to show.
+        dims: The dimensions shown at first, two or three, counted from 1; by default the first three.
+        color: The column that colours the models at first; ``auto`` looks for one, None takes none.
+        marker: The column that gives them their markers at first.
+        line: The column whose equal values are joined in order of training; ``auto`` is ``run``; None joins nothing.
+        title: By default the method and the number of models.
+
+    Cost: about ``5.4 (dims + columns)`` bytes a model, and the length of its texts.
+
+    Raises:
+        UsageError: If a column or dimension is not there, or a column has more texts than can be told apart.
+    """
+    dims = tuple(range(1, 1 + min(3, embedded.dims))) if dims is None else tuple(dims)
+    check_dims(embedded, dims)
+    models = embedded.models
+    table = embedded.table.take(models)
+    shades, shapes = told_apart(table, color, marker)
+    rows = np.flatnonzero(embedded.finite)
+    place = np.full(len(embedded.coordinates), -1, np.int64)  # of a row among those packed
+    place[rows] = np.arange(len(rows))
+    packed = sorted({*range(1, 1 + min(MOST_DIMS, embedded.dims)), *dims})
+    points = embedded.coordinates[np.ix_(rows, [dim - 1 for dim in packed])]
+    chosen = [packed.index(dim) for dim in dims]
+    columns = {name: values[rows] for name, values in embedded.table.columns.items() if name not in HIDDEN}
+    for shown in (shades, shapes):
+        # A column that gives markers is packed as texts, as are those of few values that a reader may choose.
+        if shown is not None and shown.names and not is_text(columns[shown.column]):
+            columns[shown.column] = _as_texts(columns[shown.column])
+    data = {
+        "rows": len(rows),
+        "models": len(models),
+        "dims": [name_of(embedded, dim) for dim in packed],
+        "labels": [label_of(embedded, dim) for dim in packed],
+        "coordinates": _packed(points, "f4"),
+        "roles": _packed(np.asarray([ROLES.index(role) for role in embedded.references[rows]]), "u1"),
+        "columns": [_column(name, values, embedded.references[rows] == "") for name, values in columns.items()],
+        "tracks": _packed(_chained(place[models[members]] for members in tracks(table, line)), "i4"),
+        "geodesic": _packed(place[reference_rows(embedded, "geodesic")], "i4"),
+        "axes": [*chosen, -1][:3],
+        "color": shades.column if shades is not None else None,
+        "marker": shapes.column if shapes is not None else None,
+        "one_scale": one_scale(points[:, chosen]),
+        "colors": COLORS,
+        "viridis": VIRIDIS,
+    }
+    folder = importlib.resources.files(__package__) / "page"
+    style = "\n" + (folder / "page.css").read_text(encoding="utf-8")
+    parts = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = f'\n"use strict";\n(() => {{\n{parts}}})();\n'
+    return _PAGE.format(
+        title=html.escape(title or embedded.heading),
+        caption=html.escape(caption(embedded, dims, points[:, chosen])),
+        style=style,
+        style_hash=_digest(style),
+        script=script,
+        script_hash=_digest(script),
+        data=_json(data),
+    )
+
+
+def _json(document: Any) -> str:
+    """JSON that may stand inside a script element: no text in it can end that element or begin a comment."""
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _packed(values: NDArray[Any], kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()).decode()
+
+
+def _chained(tracks_: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Tracks behind each other, −1 after each."""
+    parts = [np.append(members, -1) for members in tracks_]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _as_texts(values: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray([f"{value:g}" if np.isfinite(value) else "" for value in values], dtype=object)
+
+
+def _column(name: str, values: NDArray[Any], models: NDArray[np.bool_]) -> dict[str, Any]:
+    """A column as the page takes it: codes into a list of texts, or numbers with their limits among the models."""
+    if values.dtype.kind == "i" and len(values) and np.abs(values).max() > 2**53:
+        values = values.astype(str).astype(object)  # a browser would round it
+    read = coloring(name, values, most=len(values))
+    if read.names:
+        return {"name": name, "type": "i4", "data": _packed(read.codes, "i4"), "names": read.names}
+    numbers = np.where(np.isfinite(read.values), read.values, np.nan)
+    of_models = coloring(name, np.where(models, numbers, np.nan))
+    low, high = of_models.limits()
+    known = numbers[np.isfinite(numbers)]
+    kind = "f8" if (np.abs(known[known == np.rint(known)]) > EXACT).any() else "f4"
+    return {
+        "name": name, "type": kind, "data": _packed(numbers, kind), "low": low, "high": high,
+        "log": of_models.logarithmic,
+    }  # fmt: skip

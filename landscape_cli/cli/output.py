@@ -1,5 +1,8 @@
 """The only writer of stdout and stderr: records, tables, notes, errors, progress."""
 
+import csv
+import io
+import json
 import math
 import os
 import sys
@@ -174,16 +177,29 @@ def _fitting(
 
 
 def save_records(path: Path, records: Sequence[dict[str, Any]], *, force: bool = False) -> None:
-    """Write records as JSON lines, atomically; the same records again are no conflict.
+    """Write records as JSON lines, or as CSV to a ``.csv`` file, atomically; the same ones again are no conflict.
 
     Raises:
         ConflictError: If the file exists with other content and ``force`` is not given.
         StorageError: If it cannot be written.
     """
-    text = "".join(dump(record) + "\n" for record in records)
+    is_csv = path.suffix.lower() == ".csv"
+    text = _as_csv(records) if is_csv else "".join(dump(record) + "\n" for record in records)
     if path.exists() and not force and path.read_text(encoding="utf-8") != text:
         raise ConflictError(f"{path} exists and holds other results", "choose another name, or --force to overwrite it")
     write_text(path, text)
+
+
+def _as_csv(records: Sequence[dict[str, Any]]) -> str:
+    """Records as CSV: a column an entry, in order of first appearance; missing ones are empty, nested ones JSON."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for record in records:
+        values = [record.get(name) for name in names]
+        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else v for v in values])
+    return text.getvalue()
 
 
 def _cell(value: Any) -> str:

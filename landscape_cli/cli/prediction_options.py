@@ -3,13 +3,14 @@
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from landscape_cli.cli.options import COMMON
 from landscape_cli.compute.predictions.choices import DistanceName
-from landscape_cli.errors import UsageError
+from landscape_cli.errors import DataError, UsageError
 from landscape_cli.store.records import Item, read_items
 
 MODELS = "Models and samples"
@@ -51,12 +52,17 @@ def piped(arguments: Sequence[str] | None, *, kinds: Sequence[str] = ("predictio
 
     Raises:
         UsageError: If there is neither, or a line of the pipe is of another kind.
+        DataError: If a file does not exist; nothing was loaded to find that out.
     """
     if not arguments:
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("no file is given", "name one, or pipe the records of another command in")
         arguments = ["-"]
-    return read_items(arguments, kinds=kinds)
+    items = read_items(arguments, kinds=kinds)
+    for item in items:
+        if not Path(item.path).exists():
+            raise DataError(f"{item.path} does not exist")
+    return items
 
 
 PredictionFiles = Annotated[

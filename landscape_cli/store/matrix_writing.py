@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import DataError
-from landscape_cli.store.hdf5 import creating
+from landscape_cli.store.hdf5 import creating, open_hdf5
 from landscape_cli.store.matrices import KIND, SCHEMA, VALUES
 from landscape_cli.store.tables import Table
 from landscape_cli.store.tiles import BLOCK, TRANSPOSED, Grid, StoredType, Tally, TileFolder, TileSums, strips
@@ -151,6 +151,26 @@ def write_matrix(
         also(file)
 
 
+def rename(path: Path, rows: Table, cols: Table | None) -> None:
+    """Give a matrix other tables of the same rows and columns; its values are copied.
+
+    Args:
+        path: The file.
+        rows: Its rows.
+        cols: Its columns; None for a symmetric one.
+
+    Raises:
+        DataError: If it is no matrix.
+        StorageError: If the disk is full; the old file is whole.
+    """
+    with open_hdf5(path, KIND, SCHEMA) as old, creating(path) as new:
+        new.attrs.update(old.attrs)
+        for name in old:
+            if name not in ("rows", "cols"):
+                old.copy(name, new)
+        _write_tables(new, rows, cols)
+
+
 def identity_hash(document: dict[str, Any]) -> str:
     """The hash of an identity.
 
@@ -206,11 +226,7 @@ class _Totals:
 
 
 def _write_head(file: "h5py.File", head: MatrixHead, identity: str, totals: _Totals) -> None:
-    head.rows.write(file.create_group("rows"))
-    if head.symmetric:
-        file["cols"] = file["rows"]
-    else:
-        head.cols.write(file.create_group("cols"))
+    _write_tables(file, head.rows, None if head.symmetric else head.cols)
     file.create_dataset("row_means", data=totals.row_sums / len(head.cols), track_times=False)
     if not head.symmetric:
         file.create_dataset("col_means", data=totals.col_sums / len(head.rows), track_times=False)
@@ -224,3 +240,11 @@ def _write_head(file: "h5py.File", head: MatrixHead, identity: str, totals: _Tot
         attributes["cap"] = head.cap
     file.attrs.update(attributes)
     file.attrs["identity_document"] = json.dumps(head.identity, sort_keys=True)
+
+
+def _write_tables(file: "h5py.File", rows: Table, cols: Table | None) -> None:
+    rows.write(file.create_group("rows"))
+    if cols is None:
+        file["cols"] = file["rows"]
+    else:
+        cols.write(file.create_group("cols"))

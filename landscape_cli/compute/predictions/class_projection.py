@@ -7,7 +7,7 @@ from torch import Tensor
 from landscape_cli.compute.streams import stream
 from landscape_cli.errors import UsageError
 
-BLOCK_BYTES = 1 << 23  # of float64 probabilities at a time
+BLOCK_BYTES = 1 << 20  # of float64 probabilities at a time
 
 
 def random_class_projection(classes: int, onto: int, seed: int = 0) -> Float64[Tensor, "onto class"]:
@@ -45,8 +45,8 @@ def project_classes(
     Every entry of R is above zero, therefore q is a sum of positive terms, of which the largest is at least
     ``min(R)/C``: nothing cancels, nothing underflows, however confident p is.
 
-    Cost: ``models · samples · C · onto`` multiplications, ``models · samples · C`` exponentials; 8 MiB of memory
-    beside the result, or what one sample needs.
+    Cost: ``models · samples · C · onto`` multiplications, ``models · samples · C`` exponentials; 3 MiB of memory
+    beside the result, or what three samples need.
     """
     models, samples, classes = log_probs.shape
     flat = log_probs.reshape(models * samples, classes)

@@ -23,6 +23,7 @@ LEAST = 1e-280  # a product of affinities below this may have lost digits: its l
 LOWEST = -700.0  # the exponential of less is 0
 SHIFT = 1.5 * 2.0**52  # adding it rounds a number to the nearest whole one, which the last bits of the sum then hold
 EXACT = frozenset({"contract"})  # multiply and add in one step
+SQUARE, SCALE, ONE, TWO = range(4)  # what is kept of a segment: θ², θ / sin θ, and the weights of its two ends
 FAST = frozenset({"contract", "reassoc", "nsz"})  # and sums in any order, so that lanes can be summed side by side
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -66,25 +67,26 @@ def _fill_panels(log_probs, models, start, panels):
     classes = panels.shape[1]
     size = min(LANES, log_probs.shape[1] - start)
     scale = np.empty(LANES)
+    whole = np.empty(LANES * classes)
     for k in range(len(models)):
-        panel, m = panels[k], models[k]
-        for n in range(size):
-            for c in range(classes):
-                panel[c, n] = 0.5 * log_probs[m, start + n, c]
-        for c in range(classes):
-            for n in range(size, LANES):
-                panel[c, n] = 0.0 if c == 0 else -np.inf
-        _exp(panel.reshape(-1))
+        source = log_probs[models[k], start : start + size].reshape(-1)
+        for place in range(size * classes):
+            whole[place] = 0.5 * source[place]
+        for place in range(size * classes, LANES * classes):
+            whole[place] = 0.0 if place % classes == 0 else -np.inf
+        _exp(whole)
         for n in range(LANES):
             scale[n] = 0.0
         for c in range(classes):
             for n in range(LANES):
-                scale[n] += panel[c, n] * panel[c, n]
+                value = whole[n * classes + c]
+                panels[k, c, n] = value
+                scale[n] += value * value
         for n in range(LANES):
             scale[n] = 1.0 / math.sqrt(scale[n])
         for c in range(classes):
             for n in range(LANES):
-                panel[c, n] *= scale[n]
+                panels[k, c, n] *= scale[n]
 
 
 @_compiled(FAST)
@@ -99,7 +101,7 @@ def _sinc(z):
 
 @_compiled(FAST)
 @no_type_check
-def _measure_segment(first, last, square, scale):
+def _measure_segment(panels, i, j, work, slot):
     """θ² and θ / sin θ of the angles between two checkpoints, from x = 1 − cos θ = ½ ‖s − s'‖².
 
     No arc cosine, so small angles keep their digits. The angle is quartered twice, x → (x/2) / (1 + √(1 − x/2)) for
@@ -107,20 +109,21 @@ def _measure_segment(first, last, square, scale):
     between distributions are at most π/2, x is at most 0.0762 there.
     """
     for n in range(LANES):
-        scale[n] = 0.0
-    for c in range(first.shape[0]):
+        work[slot, SCALE, n] = 0.0
+    for c in range(panels.shape[1]):
         for n in range(LANES):
-            step = last[c, n] - first[c, n]
-            scale[n] += step * step
+            step = panels[j, c, n] - panels[i, c, n]
+            work[slot, SCALE, n] += step * step
     for n in range(LANES):
-        half = min(0.25 * scale[n], 0.5)
+        half = min(0.25 * work[slot, SCALE, n], 0.5)
         half = half / (1.0 + math.sqrt(1.0 - half))
         x = 0.5 * half / (1.0 + math.sqrt(1.0 - 0.5 * half))
         h = 1.0 + x * (81 / 190) * (1.0 + x * (100 / 231) * (1.0 + x * (121 / 276)))
         h = 1.0 + x * (36 / 91) * (1.0 + x * (49 / 120) * (1.0 + x * (64 / 153) * h))
         h = 1.0 + x * (9 / 28) * (1.0 + x * (16 / 45) * (1.0 + x * (25 / 66) * h))
-        square[n] = 32.0 * x * (1.0 + x * (1 / 6) * (1.0 + x * (4 / 15) * h))
-        scale[n] = 1.0 / _sinc(square[n])
+        square = 32.0 * x * (1.0 + x * (1 / 6) * (1.0 + x * (4 / 15) * h))
+        work[slot, SQUARE, n] = square
+        work[slot, SCALE, n] = 1.0 / _sinc(square)
 
 
 @_compiled(FAST)
@@ -138,26 +141,25 @@ def _interpolate(panels, before, after, fraction, runs, t, work, held, rows, pre
             continue
         present[count] = slot
         count += 1
-        first, last, out = panels[before[u, t]], panels[after[u, t]], rows[slot]
-        square, scale, one, two = work[slot, 0], work[slot, 1], work[slot, 2], work[slot, 3]
-        segment = before[u, t] * len(panels) + after[u, t]
-        if held[slot] != segment:
-            held[slot] = segment
-            _measure_segment(first, last, square, scale)
+        i, j = before[u, t], after[u, t]
+        if held[slot] != i * len(panels) + j:
+            held[slot] = i * len(panels) + j
+            _measure_segment(panels, i, j, work, slot)
         f = fraction[u, t]
         g = 1.0 - f
         for n in range(LANES):
-            one[n] = g * _sinc(g * g * square[n]) * scale[n]
-            two[n] = f * _sinc(f * f * square[n]) * scale[n]
-        for c in range(first.shape[0]):
+            square, scale = work[slot, SQUARE, n], work[slot, SCALE, n]
+            work[slot, ONE, n] = g * _sinc(g * g * square) * scale
+            work[slot, TWO, n] = f * _sinc(f * f * square) * scale
+        for c in range(panels.shape[1]):
             for n in range(LANES):
-                out[c, n] = one[n] * first[c, n] + two[n] * last[c, n]
+                rows[slot, c, n] = work[slot, ONE, n] * panels[i, c, n] + work[slot, TWO, n] * panels[j, c, n]
     return count
 
 
 @_compiled(FAST)
 @no_type_check
-def _products(row, next_row, col, next_col, unrolled):
+def _products(rows, p, q, cols, r, s, unrolled):
     """Products over the lanes of the affinities ``Σ_c s(c) s'(c)`` of two models with two others.
 
     The number of classes is the length of the tuple ``unrolled``: known to the compiler, which writes the sum out.
@@ -166,10 +168,10 @@ def _products(row, next_row, col, next_col, unrolled):
     for n in range(LANES):
         a = b = c = d = 0.0
         for k in range(len(unrolled)):
-            a += row[k, n] * col[k, n]
-            b += row[k, n] * next_col[k, n]
-            c += next_row[k, n] * col[k, n]
-            d += next_row[k, n] * next_col[k, n]
+            a += rows[p, k, n] * cols[r, k, n]
+            b += rows[p, k, n] * cols[s, k, n]
+            c += rows[q, k, n] * cols[r, k, n]
+            d += rows[q, k, n] * cols[s, k, n]
         one *= a
         two *= b
         three *= c
@@ -179,16 +181,16 @@ def _products(row, next_row, col, next_col, unrolled):
 
 @_compiled(FAST)
 @no_type_check
-def _wide_products(row, next_row, col, next_col):
+def _wide_products(rows, p, q, cols, r, s):
     """The same for many classes, from models turned to ``(lane, class)``: the loop over classes is vectorised."""
     one = two = three = four = 1.0
     for n in range(LANES):
         a = b = c = d = 0.0
-        for k in range(row.shape[1]):
-            a += row[n, k] * col[n, k]
-            b += row[n, k] * next_col[n, k]
-            c += next_row[n, k] * col[n, k]
-            d += next_row[n, k] * next_col[n, k]
+        for k in range(rows.shape[2]):
+            a += rows[p, n, k] * cols[r, n, k]
+            b += rows[p, n, k] * cols[s, n, k]
+            c += rows[q, n, k] * cols[r, n, k]
+            d += rows[q, n, k] * cols[s, n, k]
         one *= a
         two *= b
         three *= c
@@ -208,15 +210,13 @@ def _turn(rows, present, count, turned):
 
 @_compiled(EXACT)
 @no_type_check
-def _minus_log(product, row, col):
-    """−Σ_n log of the affinities whose product this is; if that is too small, from the affinities one by one."""
-    if product > LEAST:
-        return -math.log(product)
+def _logs_one_by_one(rows, p, cols, r):
+    """−Σ_n log of the affinities of two models whose product is too small to be kept."""
     total = 0.0
     for n in range(LANES):
         affinity = 0.0
-        for c in range(row.shape[0]):
-            affinity += row[c, n] * col[c, n]
+        for c in range(rows.shape[1]):
+            affinity += rows[p, c, n] * cols[r, c, n]
         if affinity <= 0.0:
             return np.inf
         total -= math.log(affinity)
@@ -238,7 +238,6 @@ def _add_distances(panels, before, after, fraction, first, last, unrolled, out):
     work, held = np.empty((2, TILE, 4, LANES)), np.empty((2, TILE), np.int64)
     everyone = np.arange(runs)
     present, counts = np.empty((2, TILE), np.int64), np.empty(2, np.int64)
-    products = np.empty((2, 2))
     for i in range(0, runs, TILE):
         for j in range(i, runs, TILE):
             for slot in range(TILE):
@@ -261,18 +260,22 @@ def _add_distances(panels, before, after, fraction, first, last, unrolled, out):
                         p, q = there[a], there[min(a + 1, count - 1)]
                         r, s = others[b], others[min(b + 1, wide - 1)]
                         if many:
-                            found = _wide_products(turned[0, p], turned[0, q], turned[side, r], turned[side, s])
+                            found = _wide_products(turned[0], p, q, turned[side], r, s)
                         else:
-                            found = _products(rows[p], rows[q], across[r], across[s], unrolled)
-                        products[0, 0], products[0, 1], products[1, 0], products[1, 1] = found
-                        for x in range(min(2, count - a)):
-                            for y in range(min(2, wide - b)):
-                                u, v = i + there[a + x], j + others[b + y]
-                                begin, end = max(first[u], first[v]), min(last[u], last[v])
-                                if u < v and begin < end:
-                                    weight = 1.0 if begin < t < end else 0.5
-                                    apart = _minus_log(products[x, y], rows[there[a + x]], across[others[b + y]])
-                                    out[u, v] += weight * apart
+                            found = _products(rows, p, q, across, r, s, unrolled)
+                        for k in range(4):
+                            x, y = a + k // 2, b + k % 2
+                            if x >= count or y >= wide:
+                                continue
+                            u, v = i + there[x], j + others[y]
+                            begin, end = max(first[u], first[v]), min(last[u], last[v])
+                            if u < v and begin < end:
+                                product = found[k]
+                                if product > LEAST:
+                                    apart = -math.log(product)
+                                else:
+                                    apart = _logs_one_by_one(rows, there[x], across, others[y])
+                                out[u, v] += apart if begin < t < end else 0.5 * apart
 
 
 @_compiled(EXACT)
@@ -286,7 +289,7 @@ def _follow(panels, labels, start, before, after, fraction, members, offsets, he
     most = len(held)
     rows, work = np.empty((most, classes, LANES)), np.empty((most, 4, LANES))
     present = np.empty(most, np.int64)
-    mean, sums, best = np.empty((classes, LANES)), np.empty(LANES), np.empty(LANES)
+    mean, sums, best = np.empty((1, classes, LANES)), np.empty(LANES), np.empty(LANES)
     for g in range(len(offsets) - 1):
         own = members[offsets[g] : offsets[g + 1]]
         for slot in range(most):
@@ -295,18 +298,19 @@ def _follow(panels, labels, start, before, after, fraction, members, offsets, he
             count = _interpolate(panels, before, after, fraction, own, t, work, held, rows, present)
             for c in range(classes):
                 for n in range(LANES):
-                    mean[c, n] = 0.0
+                    mean[0, c, n] = 0.0
             for k in range(count):
-                row, u = rows[present[k]], own[present[k]]
+                slot = present[k]
+                u = own[slot]
                 for n in range(LANES):
                     sums[n] = best[n] = 0.0
                 for c in range(classes):
                     for n in range(LANES):
-                        sums[n] += row[c, n]
-                        best[n] = max(best[n], row[c, n])
-                        mean[c, n] += row[c, n] * row[c, n]
+                        sums[n] += rows[slot, c, n]
+                        best[n] = max(best[n], rows[slot, c, n])
+                        mean[0, c, n] += rows[slot, c, n] * rows[slot, c, n]
                 for n in range(size):
-                    right = row[labels[start + n], n]
+                    right = rows[slot, labels[start + n], n]
                     ignorance[u, t, start + n] = sums[n] * level
                     truth[u, t, start + n] = right
                     wrong[u, t] += right < best[n]
@@ -314,18 +318,21 @@ def _follow(panels, labels, start, before, after, fraction, members, offsets, he
                 continue
             for c in range(classes):
                 for n in range(LANES):
-                    mean[c, n] = math.sqrt(mean[c, n] / count)
+                    mean[0, c, n] = math.sqrt(mean[0, c, n] / count)
             for k in range(count):
-                row = rows[present[k]]
+                slot = present[k]
                 for n in range(LANES):
                     sums[n] = 0.0
                 for c in range(classes):
                     for n in range(LANES):
-                        sums[n] += row[c, n] * mean[c, n]
+                        sums[n] += rows[slot, c, n] * mean[0, c, n]
                 product = 1.0
                 for n in range(LANES):
                     product *= sums[n]
-                width[own[present[k]], t] += _minus_log(product, row, mean)
+                if product > LEAST:
+                    width[own[slot], t] -= math.log(product)
+                else:
+                    width[own[slot], t] += _logs_one_by_one(rows, slot, mean, 0)
 
 
 def _by_blocks(samples: int, work: Callable[[int, Iterable[int]], Any]) -> list[Any]:

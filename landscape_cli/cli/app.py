@@ -6,7 +6,26 @@ from typing import Annotated
 
 import typer
 
-from landscape_cli.cli import barrier, demo, import_, info, spawn, train
+from landscape_cli.cli import (
+    barrier,
+    centroid,
+    cluster,
+    demo,
+    distances,
+    gradient_dist,
+    import_,
+    info,
+    inpca,
+    kernel_dist,
+    kernel_velocity,
+    linearize,
+    plot,
+    predict,
+    progress,
+    spawn,
+    train,
+    trajectories,
+)
 from landscape_cli.cli.output import print_error, print_text, print_usage_error, silence_stdout
 from landscape_cli.errors import ClosedPipeError, InterruptedRunError, LandscapeError
 
@@ -31,7 +50,28 @@ def _examples(commands: tuple[str, ...]) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  {command}" for command in commands)
 
 
-for module in (train, spawn, barrier, import_, info, demo):
+COMMANDS = (
+    train,
+    spawn,
+    barrier,
+    kernel_dist,
+    kernel_velocity,
+    gradient_dist,
+    linearize,
+    predict,
+    distances,
+    inpca,
+    progress,
+    trajectories,
+    cluster,
+    centroid,
+    plot,
+    import_,
+    info,
+    demo,
+)
+
+for module in COMMANDS:
     app.command(name=module.NAME, help=_paragraphs(module.HELP), epilog=_examples(module.EXAMPLES))(module.command)
 
 

@@ -28,7 +28,7 @@ EXAMPLES = (
     "landscape trajectories predictions-train.h5 --group-by network,optimizer",
     "landscape predict runs/* --at all --split train | landscape trajectories | landscape cluster | landscape plot",
     "landscape trajectories predictions-train.h5 --by network,optimizer,seed --geodesic --along along.jsonl",
-    'landscape trajectories predictions-test.h5 --index error --mean --where "network == \'mlp\'"',
+    "landscape trajectories predictions-test.h5 --index error --mean --where \"network == 'mlp'\"",
 )
 COLUMNS = (
     ("path", "trajectories"), ("runs", "runs"), ("checkpoints", "checkpoints"), ("samples", "samples"),

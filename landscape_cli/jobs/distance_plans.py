@@ -15,8 +15,8 @@ from landscape_cli.errors import UsageError
 from landscape_cli.store.tiles import STRIP_BYTES, Grid
 
 PANES = (1024, 512, 256, 128, 64)  # models a side that go through the kernel at once on a CPU
-CALL_NUMBERS = 2560  # of each model that go through it at once, at least, before panes become smaller
-KERNEL_SHARE = 3  # the part of a budget that is the kernel's own
+CALL_NUMBERS = 1024  # of each model that go through it at once, at least, before panes become smaller
+KERNEL_SHARE = 2  # the part of a budget that is the kernel's own
 DEVICE_PANE = 8192
 DEVICE_SHARE = 0.8  # of the memory free on a device that may be used
 FIXED_BYTES = 24_000_000  # strips written, and what the allocator keeps

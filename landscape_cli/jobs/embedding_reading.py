@@ -125,7 +125,7 @@ class _Measure:
                 f"--memory {resources.memory} bytes is too little for four models of {predictions.path}",
                 f"the least that works is --memory {-(-2 * four // 1_000_000)}MB",
             )
-        self._step = models_at_a_time(predictions, DOUBLES, resources.memory - four)
+        self._step = models_at_a_time(self._rows, resources.memory - four)
         labels = torch.from_numpy(predictions.labels)
         self._start = ignorance(predictions.samples, predictions.classes)
         self._end = truth(labels, predictions.classes, smoothing=smoothing)

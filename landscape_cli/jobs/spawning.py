@@ -24,7 +24,7 @@ from landscape_cli.networks.registry import NetworkSpec
 from landscape_cli.store.checkpoints import tensors_hash, write_tensors
 from landscape_cli.store.locks import exclusive
 from landscape_cli.store.resume import write_state
-from landscape_cli.store.runs import CHECKPOINTS, RESUME, Run, step_name
+from landscape_cli.store.runs import CHECKPOINTS, RESUME, Run, first_step, step_name
 from landscape_cli.times import Time
 
 
@@ -93,6 +93,11 @@ def child_jobs(plan: SpawnPlan) -> list[TrainJob]:
         raise CheckpointError(
             f"{parent.path} was not trained here: its protocol is unknown",
             "train a parent with 'landscape train'",
+        )
+    if (parent.lineage or {}).get("linearized"):
+        raise CheckpointError(
+            f"{parent.path} is a linearised run: no network stands behind its steps to be trained on",
+            f"spawn from the run it was linearised from, {parent.parent}",
         )
     own = Protocol.from_json(config["protocol"])
     protocol = replace(own, **(plan.changes or {}))
@@ -217,7 +222,7 @@ def materialize(plan: SpawnPlan, step: int) -> str:
         start, weights, optimizer = point
         load_state(network, weights, str(parent.path))
     elif parent.lineage is not None:
-        start = int(parent.lineage["step"])
+        start = first_step(parent.lineage)
         if step < start:
             raise CheckpointError(f"{parent.path} begins at step {start}, after step {step}", "spawn from its parent")
         weights, optimizer = origin_state(parent)

@@ -16,6 +16,7 @@ from landscape_cli.compute.weights.interpolation import check_state
 from landscape_cli.datasets import DataSet, DataSpec, Normalization, Split, load
 from landscape_cli.datasets.transforms import balanced_index
 from landscape_cli.errors import UsageError
+from landscape_cli.jobs.linearizations import LinearizedSpec, linearize, linearized_spec
 from landscape_cli.networks.registry import NetworkSpec, build
 from landscape_cli.store.runs import Run
 
@@ -31,13 +32,17 @@ def _load_data(spec: str) -> DataSet:
 
 
 def build_network(spec: NetworkSpec, data: DataSet, *, seed: int = 0) -> nn.Module:
-    """Build a network for a data set, its weights drawn from the stream ``init`` of ``seed`` and nothing else."""
+    """Build a network for a data set, its weights drawn from the stream ``init`` of ``seed`` and nothing else.
+
+    For a linearised run it is the network's Taylor polynomial, at its base.
+    """
     state = torch.get_rng_state()
     try:
         torch.default_generator.manual_seed(stream_seed("init", seed))
-        return build(spec, data.input_shape, data.classes)
+        network = build(spec, data.input_shape, data.classes)
     finally:
         torch.set_rng_state(state)
+    return linearize(network, spec) if isinstance(spec, LinearizedSpec) else network
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], who: str) -> None:
@@ -115,17 +120,17 @@ def chosen_network(run: Run, asked: NetworkSpec | None) -> NetworkSpec:
     """The network a person names, else the run's own.
 
     Where the person names the very network that the run recorded (because it is code, or to be explicit), its options
-    are the run's too, unless given.
+    are the run's too, unless given. Of a linearised run it is the polynomial that was trained.
 
     Raises:
         UsageError: See :func:`recorded_network`.
     """
     if asked is None:
-        return recorded_network(run)
+        return linearized_spec(run, recorded_network(run))
     document = (run.document.get("config") or {}).get("network")
     if document is not None and document["name"] == asked.name:
-        return replace(asked, options={**document["options"], **asked.options})
-    return asked
+        asked = replace(asked, options={**document["options"], **asked.options})
+    return linearized_spec(run, asked)
 
 
 def normalization_for(run: Run, data: DataSet) -> Normalization | None:

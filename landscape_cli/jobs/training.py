@@ -30,7 +30,7 @@ from landscape_cli.store.checkpoints import write_tensors
 from landscape_cli.store.locks import exclusive
 from landscape_cli.store.metrics import append_metrics, forget_after, read_metrics
 from landscape_cli.store.resume import write_state
-from landscape_cli.store.runs import CHECKPOINTS, RESUME, Run, clear, first_difference, is_run, step_name
+from landscape_cli.store.runs import CHECKPOINTS, RESUME, Run, clear, first_difference, first_step, is_run, step_name
 
 Progress = Callable[[int, int], None]
 
@@ -136,7 +136,7 @@ def _load(job: TrainJob) -> _Session:
             "give the protocol without --preset",
         )
     steps_per_epoch = job.protocol.steps_per_epoch(len(data.train))
-    start = int(job.lineage["step"]) if job.lineage else 0
+    start = first_step(job.lineage)
     end = total_steps(job.protocol, steps_per_epoch) if job.end is None else job.end
     network = place(build_network(resolve(job.network), data, seed=job.seeds.init), exact)
     train_samples = samples_of(data.train, data.normalization, exact)

@@ -32,10 +32,10 @@ def run_columns(
     index: NDArray[Any],
     predictions: Predictions,
 ) -> Table:
-    """One row a run: its configuration, then its results (:data:`RESULTS`); those of models are of its last
-    checkpoint, what training recorded there included.
+    """One row a run: its configuration, then its results (:data:`RESULTS`).
 
-    The means are over the values of the index that the run has.
+    Results of models are of the run's last checkpoint, what training recorded there included. The means are over the
+    values of the index that the run has.
     """
     last = np.array([own[-1] for own in runs.members], dtype=np.int64)
     means = {

@@ -9,7 +9,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from landscape_cli import plugins
@@ -41,6 +41,9 @@ class NetworkSpec:
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.options}"
 
     def to_json(self) -> dict[str, Any]:
         """The form it has in ``run.json``."""
@@ -74,7 +77,7 @@ def resolve(spec: NetworkSpec) -> NetworkSpec:
     Raises:
         UsageError: If the name is unknown or an option does not fit.
     """
-    return NetworkSpec(spec.name, plugins.bind(_builder(spec.name), spec.options, what=f"network '{spec.name}'"))
+    return replace(spec, options=plugins.bind(_builder(spec.name), spec.options, what=f"network '{spec.name}'"))
 
 
 def build(spec: NetworkSpec, input_shape: tuple[int, ...], classes: int) -> "nn.Module":

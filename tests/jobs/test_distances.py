@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +73,7 @@ def test_distances_are_those_of_the_plain_formulas(tmp_path: Path, kind: Any) ->
     assert (matrix.attributes["split"], matrix.attributes["data"]) == ("test", "made")
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     tile=st.integers(3, 14), memory=st.sampled_from([60_000_000, 2_000_000_000]), pane=st.integers(2, 6),
     resident=st.integers(0, 5), block=st.integers(5, 25),
@@ -103,6 +104,20 @@ def test_reading_ahead_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(distance_tiles, "_Blocks", lambda work, ahead: real(work, ahead=True))
     monkeypatch.setattr(jobs, "cut", lambda *a, **k: dataclasses.replace(cut(*a, **k), block=7, resident=1))
     np.testing.assert_allclose(run(job(predictions, tmp_path / "e.h5", tile=4)).read(), values, rtol=1e-13)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_device_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    predictions = made(tmp_path, 40, 100, 10, dtype="float32")
+    values = run(job(predictions, tmp_path / "d.h5", distance=kind, references=ALL)).read()
+    monkeypatch.setattr(jobs, "cut", lambda *a, **k: dataclasses.replace(cut(*a, **k), block=33, resident=1))
+    task = job(predictions, tmp_path / "e.h5", distance=kind, references=ALL, tile=16)
+    found = run(dataclasses.replace(task, device="cuda")).read()
+    np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-9)
+    assert np.array_equal(found, found.T)
+    assert not np.diag(found).any()
 
 
 def test_between_two_files(tmp_path: Path) -> None:
@@ -172,8 +187,6 @@ def test_label_smoothing_and_class_projection(tmp_path: Path) -> None:
 
 
 def test_projection_of_confident_predictions_keeps_its_digits() -> None:
-    import torch
-
     log_probs = torch.tensor([[[0.0, -300.0, -200.0]], [[-300.0, 0.0, -1000.0]]], dtype=torch.float64)
     matrix = random_class_projection(3, 2, 0)
     found = project_classes(log_probs, matrix)

@@ -247,9 +247,7 @@ def _pair_columns(
     return counts
 
 
-def _held_out(
-    units: Int64[np.ndarray, " item"], share: float, draw: np.random.Generator
-) -> Bool[np.ndarray, " item"]:
+def _held_out(units: Int64[np.ndarray, " item"], share: float, draw: np.random.Generator) -> Bool[np.ndarray, " item"]:
     """Which items test: whole units, enough of them for several pairs on both sides."""
     names = draw.permutation(np.unique(units))
     wanted = max(1, round(share * len(names)))

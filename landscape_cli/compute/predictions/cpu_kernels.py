@@ -283,7 +283,7 @@ def exact_tile(
 @compiled
 @no_type_check
 def quick_tile(rows, cols, row_from, row_to, col_from, col_to, samples, triangle, wanted, classes, own, other, out):
-    """Like :func:`exact_tile` from float32 panels, twice as fast; blocks of pairs it cannot do are marked in ``wanted``.
+    """Like :func:`exact_tile` from float32 panels, twice as fast; blocks it cannot do are marked in ``wanted``.
 
     ``own`` and ``other`` are the models' ``Σ log ‖s‖²`` over these samples, which rounding to float32 moved from 0.
     """

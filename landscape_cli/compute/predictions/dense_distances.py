@@ -40,7 +40,8 @@ def dense_sums(
             continue
         logs = [normalised(x[span, part]).transpose(0, 1) for x, span in ((first, rows), (other, cols))]
         if angles:
-            chords = torch.cdist(*((log / 2).exp() for log in logs), compute_mode="donot_use_mm_for_euclid_dist")
+            one, two = ((log / 2).exp() for log in logs)
+            chords = torch.cdist(one, two, compute_mode="donot_use_mm_for_euclid_dist")
             total[rows, cols] += (2 * torch.asin((chords / 2).clamp(max=math.sqrt(0.5)))).sum(0)
         else:
             total[rows, cols] += _negative_logs(*logs).sum(0)

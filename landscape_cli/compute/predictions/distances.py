@@ -7,7 +7,7 @@ float16) lose nothing to their sum being 1 only nearly. Nothing is added to prob
 
 from functools import cache
 from types import ModuleType
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from jaxtyping import Float, Float64
@@ -68,7 +68,7 @@ def distance_sums(
     if 0 in first.shape or (second is not None and len(second) == 0):
         return torch.zeros(len(first), len(first) if second is None else len(second), dtype=torch.float64)
     if kind in get_args(ProductKind):
-        return _checked(product_sums(first, second, kind=kind), first, second)
+        return _checked(product_sums(first, second, kind=cast(ProductKind, kind)), first, second)
     angles = kind == "geodesic"
     if first.device.type == "cuda":
         fused = None if angles else triton_kernels()

@@ -77,7 +77,8 @@ def progress(
     _check(log_probs, labels)
     kernels = compiled_kernels()
     if kernels is None or log_probs.device.type == "cuda":
-        parts = [_with_torch(part, labels, smoothing) for part in log_probs.split(_models_at_once(log_probs))]
+        step = _models_at_once(log_probs)
+        parts = [_with_torch(log_probs[m : m + step], labels, smoothing) for m in range(0, len(log_probs), step)]
         table = np.concatenate([np.zeros((0, 6)), *parts])
     else:
         array, table = _array(log_probs), np.zeros((len(log_probs), 6))

@@ -195,7 +195,7 @@ def _weights(reindexing: Reindexing, time: int) -> Float64[np.ndarray, "run run"
     """The trapezoid rule's weight of one value of the index for every pair, the spacing left out."""
     begin = np.maximum.outer(reindexing.first, reindexing.first)
     end = np.minimum.outer(reindexing.last, reindexing.last)
-    weights = ((begin <= time) & (time <= end) & (begin < end)).astype(np.float64)
+    weights = np.asarray((begin <= time) & (time <= end) & (begin < end), dtype=np.float64)
     weights[(begin == time) | (end == time)] *= 0.5
     np.fill_diagonal(weights, 0.0)
     return weights

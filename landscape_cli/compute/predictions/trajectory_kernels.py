@@ -6,9 +6,11 @@ at one value of the index and uses them at once, from the first caches. Of sever
 before the logarithm.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast, no_type_check
 
 import numba
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 
 LANES = 64  # samples at a time
 TILE = 32  # runs at a time
+CACHED = 1 << 20  # bytes of panels at a time: more than a core's second cache holds would come from memory again
+FEWEST = 5  # values of the index at a time: fewer would take the checkpoints around them too often
 UNROLLED = 16  # classes up to which the sum over them is written out
 LEAST = 1e-280  # a product of affinities below this may have lost digits: its logarithms are taken one by one
 LOWEST = -700.0  # the exponential of less is 0
@@ -280,8 +284,13 @@ def _add_distances(panels, before, after, fraction, first, last, unrolled, out):
 
 @_compiled(EXACT)
 @no_type_check
-def _follow(panels, labels, start, before, after, fraction, members, offsets, held, ignorance, truth, wrong, width):
-    """Affinities of every interpolated model on the samples from ``start`` on, and sums over them."""
+def _follow(
+    panels, labels, start, before, after, fraction, members, offsets, held, begin, ignorance, truth, wrong, width
+):
+    """Affinities of every interpolated model on the samples from ``start`` on, and sums over them.
+
+    The values of the index are those from ``begin`` on.
+    """
     classes = panels.shape[1]
     times = before.shape[1]
     size = min(LANES, len(labels) - start)
@@ -311,9 +320,9 @@ def _follow(panels, labels, start, before, after, fraction, members, offsets, he
                         mean[0, c, n] += rows[slot, c, n] * rows[slot, c, n]
                 for n in range(size):
                     right = rows[slot, labels[start + n], n]
-                    ignorance[u, t, start + n] = sums[n] * level
-                    truth[u, t, start + n] = right
-                    wrong[u, t] += right < best[n]
+                    ignorance[u, begin + t, start + n] = sums[n] * level
+                    truth[u, begin + t, start + n] = right
+                    wrong[u, begin + t] += right < best[n]
             if count < 2:
                 continue
             for c in range(classes):
@@ -330,19 +339,19 @@ def _follow(panels, labels, start, before, after, fraction, members, offsets, he
                 for n in range(LANES):
                     product *= sums[n]
                 if product > LEAST:
-                    width[own[slot], t] -= math.log(product)
+                    width[own[slot], begin + t] -= math.log(product)
                 else:
-                    width[own[slot], t] += _logs_one_by_one(rows, slot, mean, 0)
+                    width[own[slot], begin + t] += _logs_one_by_one(rows, slot, mean, 0)
 
 
-def _by_blocks(samples: int, work: Callable[[int, Iterable[int]], Any]) -> list[Any]:
+def _by_blocks(samples: int, work: Callable[[Iterable[int]], Any]) -> list[Any]:
     """Have as many threads as torch may use work on blocks of samples, each on its share of them."""
     starts = range(0, samples, LANES)
     threads = max(1, min(torch.get_num_threads(), len(starts)))
     if threads == 1:
-        return [work(0, starts)]
+        return [work(starts)]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, range(threads), [starts[k::threads] for k in range(threads)]))
+        return list(pool.map(work, [starts[k::threads] for k in range(threads)]))
 
 
 def distance_sums(
@@ -365,16 +374,19 @@ def distance_sums(
         first: ``(run,)`` the first time with a value.
         last: The last one. The weights are those of the trapezoid rule over the times that both have.
     """
-    log_probs, fraction = np.ascontiguousarray(log_probs), np.ascontiguousarray(fraction)
+    log_probs = np.ascontiguousarray(log_probs)
     samples, classes = log_probs.shape[1:]
-    models, before, after = _taken(before, after)
+    parts = _parts(before, after, fraction, classes)
     unrolled = (0,) * (classes if classes <= UNROLLED else 0)
 
-    def work(number: int, starts: Iterable[int]) -> NDArray[np.float64]:
-        panels, out = np.empty((len(models), classes, LANES)), np.zeros((len(before), len(before)))
+    def work(starts: Iterable[int]) -> NDArray[np.float64]:
+        panels = np.empty((max(len(part.models) for part in parts), classes, LANES))
+        out = np.zeros((len(before), len(before)))
         for start in starts:
-            _fill_panels(log_probs, models, start, panels)
-            _add_distances(panels, before, after, fraction, first, last, unrolled, out)
+            for part in parts:
+                _fill_panels(log_probs, part.models, start, panels)
+                ends = first - part.begin, last - part.begin
+                _add_distances(panels, part.before, part.after, part.fraction, *ends, unrolled, out)
         return out
 
     return np.asarray(sum(_by_blocks(samples, work)))
@@ -404,29 +416,58 @@ def follow(
         Affinities to ignorance and to the truth ``(run, time, sample)``, NaN where there is no value; wrong guesses
         and distances to the mean model of the group, sums over samples ``(run, time)``.
     """
-    log_probs, fraction = np.ascontiguousarray(log_probs), np.ascontiguousarray(fraction)
+    log_probs = np.ascontiguousarray(log_probs)
     samples, classes = log_probs.shape[1:]
-    models, before, after = _taken(before, after)
+    parts = _parts(before, after, fraction, classes)
     ignorance, truth = (np.full((*before.shape, samples), np.nan) for _ in range(2))
 
-    def work(number: int, starts: Iterable[int]) -> NDArray[np.float64]:
-        panels, sums = np.empty((len(models), classes, LANES)), np.zeros((2, *before.shape))
+    def work(starts: Iterable[int]) -> NDArray[np.float64]:
+        panels = np.empty((max(len(part.models) for part in parts), classes, LANES))
+        sums = np.zeros((2, *before.shape))
         held = np.empty(int(np.diff(offsets).max()), dtype=np.int64)  # as long as the largest group
         for start in starts:
-            _fill_panels(log_probs, models, start, panels)
-            _follow(panels, labels, start, before, after, fraction, members, offsets, held, ignorance, truth, *sums)
+            for part in parts:
+                _fill_panels(log_probs, part.models, start, panels)
+                where = part.before, part.after, part.fraction, members, offsets, held, part.begin
+                _follow(panels, labels, start, *where, ignorance, truth, *sums)
         return sums
 
     wrong, width = sum(_by_blocks(samples, work))
     return ignorance, truth, wrong, width
 
 
-def _taken(
-    before: NDArray[np.int64], after: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The models that some run stands next to, and the checkpoints before and after as positions among them."""
-    there = before >= 0
-    models = np.unique(np.concatenate([before[there], after[there]]))
-    one, two = np.full(before.shape, -1), np.full(before.shape, -1)
-    one[there], two[there] = np.searchsorted(models, before[there]), np.searchsorted(models, after[there])
-    return models, one, two
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some values of the index in a row.
+
+    Args:
+        begin: The first.
+        models: The checkpoints that some run stands next to there.
+        before: ``(run, time)`` positions among them; −1 where there is no value.
+        after: Likewise.
+        fraction: Where between the two.
+    """
+
+    begin: int
+    models: NDArray[np.int64]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    fraction: NDArray[np.float64]
+
+
+def _parts(
+    before: NDArray[np.int64], after: NDArray[np.int64], fraction: NDArray[np.float64], classes: int
+) -> list[_Part]:
+    """Cut the index so that the panels of a part stay in a cache, where that is to be had."""
+    times = before.shape[1]
+    bytes_of = len(np.unique(np.concatenate([before, after]))) * classes * LANES * 8
+    count = max(1, min(times // FEWEST, -(-bytes_of // CACHED)))
+    parts = []
+    for begin, end in itertools.pairwise(number * times // count for number in range(count + 1)):
+        one, two = (np.ascontiguousarray(given[:, begin:end]) for given in (before, after))
+        share = np.ascontiguousarray(fraction[:, begin:end])
+        there = one >= 0
+        models = np.unique(np.concatenate([one[there], two[there]]))
+        one[there], two[there] = np.searchsorted(models, one[there]), np.searchsorted(models, two[there])
+        parts.append(_Part(begin, models, one, two, share))
+    return parts

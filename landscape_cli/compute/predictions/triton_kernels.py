@@ -38,10 +38,10 @@ def multiply_up(
     rows, cols, out, spoilt, samples, models, others,
     triangle: tl.constexpr, width: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    """Add ``−Σ_n log⟨s_i, s_j⟩`` of a tile of pairs to ``out``; where an affinity is too small, say so in ``spoilt``."""
+    """Add ``−Σ_n log⟨s_i, s_j⟩`` of a tile of pairs to ``out``; too small an affinity is told in ``spoilt``."""
     across, down = tl.program_id(0), tl.program_id(1)
-    if triangle:
-        if across < down:  # noqa: SIM102 - the outer test is made by the compiler, the inner one by the GPU
+    if triangle:  # noqa: SIM102 - a constant of the compiler and a number of the device do not mix
+        if across < down:
             return
     i, j, k = down * tile + tl.arange(0, tile), across * tile + tl.arange(0, tile), tl.arange(0, width)
     row_at, col_at = rows + i[:, None] * width + k[None, :], cols + j[:, None] * width + k[None, :]

@@ -56,8 +56,9 @@ def summing(function: Function) -> Function:
 
 def _registers() -> tuple[int, int, int]:
     """``(lanes, rows, vectors)``: float64 numbers a register, and the block of pairs that fits the register file."""
-    chosen = config.CPU_FEATURES
-    if chosen is None and config.CPU_NAME is None:
+    settings: Any = config  # numba makes its attributes at run time
+    chosen = settings.CPU_FEATURES
+    if chosen is None and settings.CPU_NAME is None:
         try:
             host = llvmlite.binding.get_host_cpu_features()
         except RuntimeError:  # LLVM cannot tell on this system
@@ -196,7 +197,10 @@ def _register_kernel(single):
     def generate(context, builder, signature, args):
         rows, cols, samples, classes, factors, exponents = args
         rows, cols = (builder.inttoptr(x, number.as_pointer()) for x in (rows, cols))
-        factors, exponents = builder.inttoptr(factors, _F64.as_pointer()), builder.inttoptr(exponents, _I64.as_pointer())
+        factors, exponents = (
+            builder.inttoptr(factors, _F64.as_pointer()),
+            builder.inttoptr(exponents, _I64.as_pointer()),
+        )
         multiply_add = _declared(builder, f"llvm.fmuladd.{suffix}", vector, 3)
 
         def at(pointer, offset, kind):
@@ -255,9 +259,7 @@ def _register_kernel(single):
         builder.branch(block_head)
 
         builder.position_at_end(block_head)
-        begin, block_row, block_col, *totals = block_nodes = phis(
-            sample_head, count(0), sample_row, sample_col, *zeros
-        )
+        begin, block_row, block_col, *totals = block_nodes = phis(sample_head, count(0), sample_row, sample_col, *zeros)
         end = classes
         if single:
             end = builder.add(begin, count(CLASS_BLOCK))

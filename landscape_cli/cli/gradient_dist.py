@@ -1,0 +1,74 @@
+"""``landscape gradient-dist``: how the mean logit gradients of checkpoints align."""
+
+from landscape_cli.cli import inputs, options
+from landscape_cli.cli import kernel_options as kernel
+from landscape_cli.cli import measure_options as what
+from landscape_cli.cli.output import Output
+from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.jobs.pairs import pair
+
+NAME = "gradient-dist"
+HELP = """How mean logit gradients align: the mean over classes of cos(c_k(A), c_k(B)), with c_k = (1/n) Σ ∇f_k(x).
+
+Two checkpoints, or pairs of many, of one network. Batch norm is in evaluation mode."""
+EXAMPLES = (
+    "landscape gradient-dist sample_checkpoints/early-a sample_checkpoints/early-b",
+    "landscape gradient-dist runs/parent --at all --pairs consecutive --samples 200 > gradients.jsonl",
+)
+COLUMNS = (
+    ("a", "A"), ("b", "B"), ("alignment", "alignment"), ("distance", "1 − alignment"),
+    ("spawn_epoch", "spawned at epoch"), ("split", "split"), ("samples", "samples"), ("by_class", "by class"),
+)  # fmt: skip
+
+
+def command(
+    checkpoints: what.Checkpoints,
+    at: what.At = None,
+    pairs: what.Pairs = None,
+    samples: kernel.KernelSamples = 500,
+    split: kernel.OneSplit = "train",
+    batch_size: what.BatchSize = 100,
+    out: what.RecordsOut = None,
+    network: options.Network = None,
+    network_option: options.NetworkOption = None,
+    width: options.Width = None,
+    data: options.Data = None,
+    data_option: options.DataOption = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.PrecisionOption = "float32",
+    threads: options.Threads = None,
+    force: options.Force = False,
+    format: options.FormatOption = "auto",
+    quiet: options.Quiet = False,
+    no_progress: options.NoProgress = False,
+    config: options.Config = None,
+) -> None:
+    """Parse, measure, emit."""
+    asked_network = inputs.network_spec(network, network_option, width)
+    asked_data = inputs.data_spec(data, data_option)
+    subjects = inputs.subjects(checkpoints, at)
+    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    _, exact = kernel.products(precision)
+    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+
+    from landscape_cli.compute.device import placement, set_threads
+    from landscape_cli.jobs.bench import Bench, Sampling
+    from landscape_cli.jobs.gradients import Centroids
+
+    set_threads(threads)
+    sampling = Sampling((split,), samples, None, seed, batch_size)
+    bench = Bench(
+        sampling, placement(device, exact), network=asked_network, data=asked_data, statistics=False, note=output.note
+    )
+    centroids = Centroids(bench, split)
+    with output.bar(len(chosen), "pairs") as show:
+        for number, (a, b) in enumerate(chosen):
+            try:
+                output.emit(centroids.pair(a, b))
+            except KeyboardInterrupt:
+                raise InterruptedRunError(f"stopped at pair {number + 1} of {len(chosen)}") from None
+            except LandscapeError as error:
+                output.take(error, len(chosen))
+            show(number + 1, len(chosen))
+    output.finish(len(chosen), "pairs")

@@ -1,0 +1,1 @@
+"""Tangent space: kernels of the logits' gradients, distances between them, linearised training."""

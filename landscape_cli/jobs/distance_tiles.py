@@ -1,5 +1,6 @@
 """Computing the tiles of a matrix of distances: samples stream past, some at a time."""
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,29 +67,36 @@ def compute_tiles(work: TileWork, tiles: list[Tile], stop: Stop, progress: Progr
         StorageError: If the disk is full; the tiles before are kept.
         InterruptedRunError: If a signal asked to stop; the tiles before are kept.
     """
-    grid = work.plan.grid
+    grid, samples = work.plan.grid, work.shape.samples
     missing = [(i, j) for i, j in tiles if not work.is_finished(i, j)]
-    total = sum(_pairs(work, i, j) for i, j in missing) * work.shape.samples
-    done = 0
-    ahead = work.where.device.type != "cpu"
-    with math_mode(work.where), torch.inference_mode(), _Blocks(work, ahead=ahead) as blocks:
+    sizes = [_pairs(work, i, j) * samples for i, j in missing]
+    total, before = sum(sizes), 0
+    # One piece of memory for the sums of every tile, as for blocks: see _Blocks.
+    largest = max((math.prod(grid.shape(i, j)) for i, j in missing), default=0)
+    room = torch.empty(largest, dtype=torch.float64, device=work.where.device)
+    with math_mode(work.where), torch.inference_mode(), _Blocks(work, ahead=work.where.device.type != "cpu") as blocks:
         for number, (i, j) in enumerate(missing):
-            sums = torch.zeros(grid.shape(i, j), dtype=torch.float64, device=work.where.device)
-            for pairs in _add_samples(work, blocks, i, j, sums):
-                done += pairs
+            rows, cols = grid.shape(i, j)
+            sums, done = room[: rows * cols].view(rows, cols).zero_(), 0
+            for count in _add_samples(work, blocks, i, j, sums):
+                done += count
                 if progress is not None:
-                    progress(done, total)
-                if stop.requested:
-                    raise InterruptedRunError(
-                        f"stopped at tile {number + 1} of {len(missing)}; finished tiles are kept",
-                        "the same command continues",
-                    )
-            sums /= work.shape.samples
+                    progress(before + done, total)
+                if stop.requested and done < sizes[number]:
+                    raise _stopped(number, len(missing))
+            before += done
+            sums /= samples
             notes = {"device": work.where.describe()}
-            strip = _strips(sums)
-            work.folder.write(i, j, work.identity, grid, strip, dtype=work.dtype, cap=work.cap, notes=notes)
-            del sums, strip
+            work.folder.write(i, j, work.identity, grid, _strips(sums), dtype=work.dtype, cap=work.cap, notes=notes)
+            if stop.requested and number + 1 < len(missing):
+                raise _stopped(number + 1, len(missing))
     return len(missing)
+
+
+def _stopped(number: int, of: int) -> InterruptedRunError:
+    return InterruptedRunError(
+        f"stopped at tile {number + 1} of {of}; finished tiles are kept", "the same command continues"
+    )
 
 
 def _pairs(work: TileWork, i: int, j: int) -> int:

@@ -41,7 +41,7 @@ def test_a_matrix_and_its_record(cli: Cli, file: Path) -> None:
     values = matrix.read()
     assert record["max"] == values.max()
     assert record["mean"] == pytest.approx(values[np.triu_indices(10, 1)].mean())
-    assert matrix.attributes["command"].startswith("landscape ")
+    assert matrix.attributes["command"].startswith("landscape")
     again = cli("distances", file, "--truth", "--ignorance", "--geodesic", "2", *RUN)
     assert again.status == 0
     assert "nothing to do" in again.err

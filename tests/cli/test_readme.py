@@ -50,7 +50,7 @@ def test_the_tour_works_line_by_line(tmp_path: Path) -> None:
     for command, shown in console():
         if "cifar" in command:
             continue
-        piped = " - " in command
+        piped = " | " in command
         result = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, text=True, capture_output=True, check=False,
             env=environment if piped else {**environment, "LANDSCAPE_FORMAT": "table"},

@@ -150,14 +150,9 @@ def cpu_kernels() -> ModuleType | None:
     return cpu_distances
 
 
-@cache
 def triton_kernels() -> ModuleType | None:
-    """The CUDA kernels, or None where triton cannot be imported."""
-    try:
-        from landscape_cli.compute.predictions import triton_kernels as kernels
-    except ImportError:
-        return None
-    return kernels
+    """The fused CUDA kernels; None: they are not finished, and a CUDA device takes the dense way."""
+    return None
 
 
 def _readable(log_probs: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def truth(labels: Int64[Tensor, " sample"], classes: int, *, smoothing: float = 
     check_smoothing(smoothing, classes)
     off = math.log(smoothing / (classes - 1)) if smoothing > 0 else -math.inf
     result = torch.full((len(labels), classes), off, dtype=torch.float64, device=labels.device)
-    return result.scatter_(1, labels[:, None], math.log1p(-smoothing))
+    return result.scatter_(1, labels[:, None], math.log1p(-smoothing) if smoothing else 0.0)
 
 
 def check_labels(labels: Int64[Tensor, " sample"], classes: int) -> None:

@@ -464,10 +464,9 @@ def _parts(
     count = max(1, min(times // FEWEST, -(-bytes_of // CACHED)))
     parts = []
     for begin, end in itertools.pairwise(number * times // count for number in range(count + 1)):
-        one, two = (np.ascontiguousarray(given[:, begin:end]) for given in (before, after))
-        share = np.ascontiguousarray(fraction[:, begin:end])
+        one, two = before[:, begin:end].copy(), after[:, begin:end].copy()  # the caller's stay what they are
         there = one >= 0
         models = np.unique(np.concatenate([one[there], two[there]]))
         one[there], two[there] = np.searchsorted(models, one[there]), np.searchsorted(models, two[there])
-        parts.append(_Part(begin, models, one, two, share))
+        parts.append(_Part(begin, models, one, two, fraction[:, begin:end].copy()))
     return parts

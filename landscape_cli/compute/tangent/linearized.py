@@ -46,7 +46,8 @@ class LinearizedNetwork(nn.Module):
     Before it is first used, the derivatives along a random direction are compared on two samples with what reverse
     differentiation gives. The coefficients travel as jets through the network's own forward pass
     (:mod:`landscape_cli.compute.tangent.jets`); a network they cannot follow is left to ``torch.func`` as a whole,
-    which costs more.
+    which costs more. Where the value that comes along differs in its last bits from the network's own (fused kernels of
+    attention and recurrent layers), that is computed beside it for another F.
 
     Args:
         network: The network; it is taken over, its weights become w̃. Its flags ``requires_grad`` say what trains.
@@ -69,6 +70,7 @@ class LinearizedNetwork(nn.Module):
         self._trained = trained
         self.taylor_order: Order = order
         self.taylor_method: Method | None = None  # chosen by the first forward pass
+        self._apart = False  # whether f₀ needs a forward pass of its own
         # In a tuple, so that its layers are not this module's: nothing recomputes their statistics or trains them.
         self._network = (network.eval(),)
         for name, _ in network.named_modules(remove_duplicate=False):
@@ -77,7 +79,6 @@ class LinearizedNetwork(nn.Module):
         persistent = network.state_dict().keys()
         mine: dict[Tensor, nn.Parameter] = {}  # tied weights stay tied
         for name, parameter in network.named_parameters(remove_duplicate=False):
-            parameter.requires_grad_(False)
             own = mine.setdefault(parameter, nn.Parameter(parameter.detach().clone(), requires_grad=False))
             own.requires_grad_(own.requires_grad or name in trained)
             home, leaf = self._home(name)
@@ -109,8 +110,8 @@ class LinearizedNetwork(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def _match(self) -> nn.Module:
-        """The network, in the precision of w.
+    def _match(self) -> None:
+        """Bring the network to the precision of w.
 
         Raises:
             NetworkError: If that is half precision.
@@ -125,7 +126,6 @@ class LinearizedNetwork(nn.Module):
         own, held = next(self.parameters()), next(network.parameters())
         if own.dtype != held.dtype:
             network.to(own.dtype)
-        return network
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
         """The Taylorised logits of a batch."""
@@ -145,13 +145,22 @@ class LinearizedNetwork(nn.Module):
         Returns:
             Three tensors ``(batch, class)``; the third is None to first order.
         """
+        self._match()
         if self.taylor_method is None:
             self.taylor_method = self._choose(x)
-        return self._series(x, self._direction() if direction is None else direction, self.taylor_method)
+        value, first, second = self._series(
+            x, self._direction() if direction is None else direction, self.taylor_method
+        )
+        return (self._own_logits(x) if self._apart else value), first, second
+
+    @torch.no_grad()
+    def _own_logits(self, x: Tensor) -> Tensor:
+        """The network's logits at w̃, by a forward pass like any other."""
+        return _logits(self._network[0](x))[0]
 
     def _direction(self) -> dict[str, Tensor]:
         """``w − w̃``, of what trains."""
-        base = dict(self._match().named_parameters())
+        base = dict(self._network[0].named_parameters())
         return {name: own - base[name] for name, own in self.named_parameters() if name in self._trained}
 
     def _series(self, x: Tensor, direction: Mapping[str, Tensor], method: Method) -> Coefficients:
@@ -168,7 +177,7 @@ class LinearizedNetwork(nn.Module):
             return found
 
         at, way = {name: base[name] for name in direction}, dict(direction)
-        value, _, _ = _logits(functional_call(network, base, (x,)))
+        value = self._own_logits(x)
         with sdpa_kernel(SDPBackend.MATH), Substituting():
             if order == 1:
                 return value, forward_derivative(outputs, (at,), (way,))[1], None
@@ -189,7 +198,7 @@ class LinearizedNetwork(nn.Module):
             problem: Exception | None = None
             for method in ("jets", "general"):
                 try:
-                    _, first, second = self._series(few, way, method)
+                    value, first, second = self._series(few, way, method)
                 except NetworkError:
                     raise
                 except Exception as error:  # whatever a network may do
@@ -198,6 +207,8 @@ class LinearizedNetwork(nn.Module):
                 found = [_inner(cotangent, first), 2 * _inner(cotangent, second)]
                 close = TOLERANCE[few.dtype]
                 if all(abs(one - two) <= close * s for one, two, s in zip(found, truth, scale, strict=False)):
+                    # Fused kernels, of attention and recurrence, take over where nothing is to be differentiated.
+                    self._apart = not torch.equal(value, self._own_logits(few))
                     return method
         if problem is not None:
             raise self._named(problem, lambda: self._series(few, way, "general"))

@@ -156,7 +156,7 @@ def kernel_regression(
     both = torch.cat([targets - own, targets], dim=1)  # what each of the two regressions has to reach
     square = kernel(inputs)
     if form == "full":
-        sides = [part.reshape(-1, 1) for part in both.split(classes, dim=1)]
+        sides = [part.reshape(-1, 1) for part in both.tensor_split(2, dim=1)]
         alpha, rank = solve(square, torch.cat(sides, dim=1), ridge=ridge)
         moved = (square.double() @ alpha).view(count, classes, 2)
         cotangents = alpha.view(count, classes, 2)
@@ -170,8 +170,8 @@ def kernel_regression(
         for start in range(0, len(others), count):
             part = others[start : start + count]
             found[start : start + count] = kernel(torch.cat([inputs, part]))[count:, :count].double() @ alpha
-        sides = (square.double() @ alpha).split(classes, dim=1)
-        fits = [Fit(one, two) for one, two in zip(sides, found.split(classes, dim=1), strict=True)]
+        own_sides = (square.double() @ alpha).tensor_split(2, dim=1)
+        fits = [Fit(one, two) for one, two in zip(own_sides, found.tensor_split(2, dim=1), strict=True)]
     return Regression(Fit(own + fits[0].train, elsewhere + fits[0].test), fits[1], rank, len(square))
 
 

@@ -1,7 +1,8 @@
+import inspect
 import math
 import subprocess
 import sys
-from pathlib import Path
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def relative_error(found: Tensor, expected: np.ndarray) -> float:
 def test_distances_are_those_of_the_plain_version(
     kind: DistanceName, data: str, classes: int, dtype: torch.dtype
 ) -> None:
-    log_probs = predictions(data, 11, 21, classes).to(dtype)
+    log_probs = predictions(data, 7, 9, classes).to(dtype)
     assert relative_error(pairwise(log_probs, kind=kind), plain.distances(log_probs, log_probs, kind)) < 1e-5
     found = pairwise(log_probs[:4], log_probs[2:], kind=kind)
     assert (found.diagonal(-2) == 0).all() or kind in ("skl", "hellinger", "euclidean")
@@ -62,7 +63,7 @@ def test_distances_are_those_of_the_plain_version(
 @pytest.mark.parametrize("classes", [10, 100])
 def test_nearly_equal_models_keep_their_digits(classes: int) -> None:
     """d ≈ 1e-8, where float32 products hold none."""
-    log_probs = predictions("near", 12, 300, classes)
+    log_probs = predictions("near", 5, 300, classes)
     found = pairwise(log_probs)
     assert 1e-9 < float(found[0, 1]) < 1e-7
     assert relative_error(found, plain.distances(log_probs, log_probs, "bhattacharyya")) < 1e-6
@@ -71,23 +72,26 @@ def test_nearly_equal_models_keep_their_digits(classes: int) -> None:
 def test_float32_products_are_as_good_as_promised() -> None:
     """100 classes; the same sample many times, so that no error is averaged away; around the threshold of 0.02."""
     stream = torch.Generator().manual_seed(3)
-    shared, noise = torch.randn(1, 1, 100, generator=stream), torch.randn(64, 1, 100, generator=stream)
-    log_probs = torch.log_softmax(shared + 0.5 * noise, 2).double().expand(-1, 64, -1).contiguous()
+    shared, noise = torch.randn(1, 1, 100, generator=stream), torch.randn(33, 1, 100, generator=stream)
+    log_probs = torch.log_softmax(shared + 0.5 * noise, 2).double().expand(-1, 32, -1).contiguous()
     found = pairwise(log_probs)
     assert 0.02 < float(found[0, 1]) < 0.1
     assert relative_error(found, plain.distances(log_probs[:, :1], log_probs[:, :1], "bhattacharyya")) < 1e-5
 
 
-@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("classes", [10, 40])
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_models_and_samples_against_matrix_products(kind: DistanceName, classes: int) -> None:
+def test_many_models_and_samples_against_matrix_products(
+    kind: DistanceName, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Several tiles, blocks and segments, with ends that fill no panel."""
+    monkeypatch.setattr(cpu_distances, "NUMBERS", 1)
     samples = 2 * cpu_distances.kernels.SEGMENT // classes + 37
     log_probs = predictions("mixed", 301, samples, classes)
     found = pairwise(log_probs, kind=kind)
     rows = torch.tensor([0, 1, 15, 16, 17, 127, 128, 129, 255, 299, 300])
     few = log_probs[rows]
-    assert relative_error(found[rows][:, rows], plain.distances(few[:, :50], few[:, :50], kind)) < 10  # the right pairs
+    assert relative_error(found[rows][:, rows], plain.distances(few[:, :20], few[:, :20], kind)) < 10  # the right pairs
     if kind in ("bhattacharyya", "geodesic"):
         dense = dense_sums(log_probs, None, angles=kind == "geodesic") / samples
         assert relative_error(found, dense.numpy()) < 1e-5
@@ -198,10 +202,11 @@ def test_what_is_no_distribution_is_named(kind: DistanceName, value: float) -> N
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
     log_probs = predictions("typical", 3, 5, 4)
+    unchecked = inspect.unwrap(distance_sums)  # the shapes in the signature are checked under test only
     with pytest.raises(DataError, match="5 samples × 4 classes and 4 samples × 4 classes"):
-        distance_sums(log_probs, log_probs[:, :4], kind="skl")
+        unchecked(log_probs, log_probs[:, :4], kind="skl")
     with pytest.raises(UsageError, match="there is no distance 'cosine'"):
-        distance_sums.__wrapped__(log_probs, kind="cosine")  # type: ignore[attr-defined]
+        unchecked(log_probs, kind="cosine")
     with pytest.raises(DataError, match="no samples"):
         pairwise(log_probs[:, :0])
 
@@ -243,10 +248,8 @@ def test_numba_is_not_needed() -> None:
     assert done.stdout.split() == ["0.346574", "[0.0,", "1.0]"]
 
 
-def test_kernels_run_where_nothing_can_be_kept(tmp_path: Path) -> None:
+def test_kernels_run_where_nothing_can_be_kept() -> None:
     """Every place numba would keep machine code in is closed: it compiles anew, without a word."""
-    closed = tmp_path / "file"
-    closed.write_text("no directory")
     code = (
         "import numba.core.caching as caching\n"
         "def refuse(self): raise OSError('read-only file system')\n"
@@ -273,17 +276,15 @@ def test_a_full_disk_while_code_is_kept_does_not_stop_the_work() -> None:
     assert calls == [7, 7]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_memory_stays_within_what_is_said(kind: DistanceName) -> None:
-    """numpy's allocations are traced; torch's are counted from the formula's side only, through the compiled kernels."""
-    import tracemalloc
-
-    if kind not in ("bhattacharyya", "geodesic"):
-        pytest.skip("torch allocates outside of what can be traced")
-    log_probs = predictions("typical", 200, 2000, 10).float()
+@pytest.mark.parametrize("kind", ["bhattacharyya", "geodesic"])
+@pytest.mark.parametrize(("models", "samples", "classes"), [(200, 2000, 10), (30, 3000, 10), (90, 200, 100)])
+def test_memory_stays_within_what_is_said(kind: DistanceName, models: int, samples: int, classes: int) -> None:
+    """Of numpy's allocations, which can be traced; the kernels' own are in the room that the formula leaves them."""
+    log_probs = predictions("typical", models, samples, classes).float()
     distance_sums(log_probs[:20], kind=kind)
     tracemalloc.start()
     distance_sums(log_probs, kind=kind)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak - 200 * 200 * 8 < 1.1 * working_memory(200, 0, 2000, 10, kind)
+    said = working_memory(models, 0, samples, classes, kind)
+    assert 0.3 * said < peak - models * models * 8 < 1.02 * said

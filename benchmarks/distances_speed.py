@@ -2,8 +2,9 @@
 
 python benchmarks/distances_speed.py [--quick]
 
-The distances as published: affinities of one model with all others, sample by sample, then logarithm and mean. Progress as
-published: every point of a grid on the geodesic, then the nearest. Compilation is apart: the first call is not timed.
+The distances as published (Mao et al. 2023): chunk after chunk of the samples, a batched product of the square roots of all
+models, logarithms of all of it, clipping, sum. The chunk is 20 samples at 1,000 models, the fastest there. Progress: every point
+of a grid on the geodesic, then the nearest. Compilation is apart: the first call is not timed.
 """
 
 import math
@@ -18,9 +19,16 @@ from landscape_cli.compute.predictions.distances import pairwise
 from landscape_cli.compute.predictions.progress import progress
 
 
-def plain_distances(log_probs: Tensor, rows: int) -> Tensor:
-    roots = (0.5 * log_probs).exp()
-    return torch.stack([-(roots * one).sum(-1).log().mean(-1) for one in roots[:rows]])
+def plain_distances(log_probs: Tensor, samples: int) -> Tensor:
+    probs = log_probs[:, :samples].exp().transpose(0, 1)
+    total = torch.zeros(len(log_probs), len(log_probs), dtype=torch.float64)
+    for part in probs.split(max(1, 20_000_000 // len(log_probs) ** 2)):
+        roots = part.sqrt()
+        apart = -torch.log(torch.bmm(roots, roots.transpose(1, 2)))
+        apart[apart == torch.inf] = 100
+        apart[apart < 0] = 0
+        total += apart.sum(0)
+    return total / samples
 
 
 def plain_progress(log_probs: Tensor, labels: Tensor, points: int = 100) -> Tensor:
@@ -73,8 +81,8 @@ def main() -> None:
     for name, shape, close in cases:
         log_probs = made(*shape, close=close)
         own = best_of(3, lambda x=log_probs: pairwise(x))
-        rows = min(shape[0], 100)  # the plain loop takes the same time for every row
-        plain = best_of(2, lambda x=log_probs, n=rows: plain_distances(x, n)) * shape[0] / rows
+        samples = min(shape[1], 200)  # the plain loop takes the same time for every sample
+        plain = best_of(3, lambda x=log_probs, n=samples: plain_distances(x, n)) * shape[1] / samples
         print(f"distances, {name}: {own:.3f} s; plain loop {plain:.2f} s; {plain / own:.0f} ×")
     models = 300 if quick else 1000
     log_probs, labels = made(models, 1000, 10), torch.arange(1000) % 10

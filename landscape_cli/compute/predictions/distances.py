@@ -71,7 +71,7 @@ def distance_sums(
         return _checked(product_sums(first, second, kind=cast(ProductKind, kind)), first, second)
     angles = kind == "geodesic"
     if first.device.type == "cuda":
-        fused = None if angles else triton_kernels()
+        fused = None if angles else triton_kernels(first.device)
         if fused is not None:
             return _checked(fused.bhattacharyya_sums(first, second), first, second)
     compiled = cpu_kernels() if first.device.type == "cpu" else None
@@ -150,9 +150,14 @@ def cpu_kernels() -> ModuleType | None:
     return cpu_distances
 
 
-def triton_kernels() -> ModuleType | None:
-    """The fused CUDA kernels; None: they are not finished, and a CUDA device takes the dense way."""
-    return None
+@cache
+def triton_kernels(device: torch.device) -> ModuleType | None:
+    """The fused CUDA kernels, or None where triton cannot be imported or they do not stand their trial."""
+    try:
+        from landscape_cli.compute.predictions import triton_kernels as kernels
+    except ImportError:
+        return None
+    return kernels if kernels.agree(device) else None
 
 
 def _readable(log_probs: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 python benchmarks/distances_speed.py [--quick]
 
 The distances as published (Mao et al. 2023): chunk after chunk of the samples, a batched product of the square roots of all
-models, logarithms of all of it, clipping, sum. The chunk is 20 samples at 1,000 models, the fastest there. Progress: every point
-of a grid on the geodesic, then the nearest. Compilation is apart: the first call is not timed.
+models, logarithms of all of it, clipping, a look for NaN, sum; the chunk is 20 samples at 1,000 models. Progress as published: a
+bounded scalar minimisation for each model. Compilation is apart: the first call is not timed.
 """
 
 import math
@@ -12,7 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from landscape_cli.compute.predictions.distances import pairwise
@@ -23,25 +26,30 @@ def plain_distances(log_probs: Tensor, samples: int) -> Tensor:
     probs = log_probs[:, :samples].exp().transpose(0, 1)
     total = torch.zeros(len(log_probs), len(log_probs), dtype=torch.float64)
     for part in probs.split(max(1, 20_000_000 // len(log_probs) ** 2)):
-        roots = part.sqrt()
-        apart = -torch.log(torch.bmm(roots, roots.transpose(1, 2)))
+        apart = -torch.log(torch.bmm(part.sqrt(), part.sqrt().transpose(1, 2)))
         apart[apart == torch.inf] = 100
         apart[apart < 0] = 0
+        assert apart.isnan().sum() == 0
         total += apart.sum(0)
     return total / samples
 
 
-def plain_progress(log_probs: Tensor, labels: Tensor, points: int = 100) -> Tensor:
-    samples, classes = log_probs.shape[1:]
-    roots = (0.5 * log_probs).exp()
-    truth = torch.nn.functional.one_hot(labels, classes).float()
-    start = torch.full((samples, classes), 1 / math.sqrt(classes))
-    angle = math.acos(1 / math.sqrt(classes))
-    best = []
-    for t in torch.linspace(0, 1, points):
-        point = (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * truth) / math.sin(angle)
-        best.append(torch.acos((roots * point).sum(-1).clamp(-1, 1)).mean(-1))
-    return torch.stack(best).argmin(0) / (points - 1)
+def plain_progress(log_probs: Tensor, labels: Tensor, models: int) -> Tensor:
+    roots = (0.5 * log_probs[:models].double()).exp().numpy()
+    to_start = roots.sum(-1) / math.sqrt(roots.shape[2])
+    to_truth = roots[:, np.arange(len(labels)), labels.numpy()]
+    angle = np.full(len(labels), math.acos(1 / math.sqrt(roots.shape[2])))
+
+    def apart(t: float, first: NDArray[np.float64], last: NDArray[np.float64]) -> float:
+        cosine = first * np.sin((1 - t) * angle) / np.sin(angle) + last * np.sin(t * angle) / np.sin(angle)
+        return float(np.arccos(np.clip(cosine, 0, 1)).sum())
+
+    return torch.tensor(
+        [
+            minimize_scalar(apart, bounds=(0, 1), method="bounded", args=sides).x
+            for sides in zip(to_start, to_truth, strict=True)
+        ]
+    )
 
 
 def best_of(times: int, function: Callable[[], Tensor]) -> float:
@@ -87,10 +95,8 @@ def main() -> None:
     models = 300 if quick else 1000
     log_probs, labels = made(models, 1000, 10), torch.arange(1000) % 10
     own = best_of(3, lambda: torch.from_numpy(progress(log_probs, labels).progress))
-    plain = best_of(2, lambda: plain_progress(log_probs, labels))
-    print(
-        f"progress, {models} models, 1,000 samples: {own:.3f} s; plain grid of 100 {plain:.2f} s; {plain / own:.0f} ×"
-    )
+    plain = best_of(3, lambda: plain_progress(log_probs, labels, 200)) * models / 200
+    print(f"progress, {models} models, 1,000 samples: {own:.3f} s; plain search {plain:.2f} s; {plain / own:.0f} ×")
 
 
 if __name__ == "__main__":

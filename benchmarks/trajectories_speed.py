@@ -70,10 +70,11 @@ def theirs(probabilities, index):
     for t in range(POINTS):
         models = torch.from_numpy(np.stack([run[t] for run in runs])).float().transpose(0, 1)
         for chunk in torch.arange(samples).chunk(CHUNKS):
-            roots = models[chunk].sqrt()
-            apart = -torch.log(torch.bmm(roots, roots.transpose(1, 2)))
+            part = models[chunk]
+            apart = -torch.log(torch.bmm(part.sqrt(), part.sqrt().transpose(1, 2)))
             apart[apart == torch.inf] = 100
             apart[apart < 0] = 0
+            assert apart.isnan().sum() == 0
             total[t] += apart.sum(0).numpy()
     return total / samples, between - begun, time.perf_counter() - between
 

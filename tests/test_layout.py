@@ -80,6 +80,10 @@ def loaded_by(code: str) -> str:
         (["train", "--lr", "-1", "--network", "mlp", "--data", "digits", "--out", "x"], 2),
         (["train", "--preset", "nothing"], 2),
         (["spawn", "x", "--at", "soon"], 2),
+        *(([name, "--help"], 0) for name in ("predict", "distances", "inpca", "cluster", "plot")),
+        *(([name, "--help"], 0) for name in ("kernel-dist", "kernel-velocity", "gradient-dist", "linearize")),
+        (["distances", "x.h5", "--distance", "none"], 2),
+        (["linearize", "x", "--at", "soon"], 2),
     ],
 )
 def test_the_face_does_not_pay_for_torch(arguments: list[str], status: int) -> None:

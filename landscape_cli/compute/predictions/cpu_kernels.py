@@ -12,6 +12,7 @@ import numpy as np
 from landscape_cli.compute.predictions.vector_code import (
     ALIGNMENT,
     GROUP,
+    LANES,
     NOTHING_SINGLE,
     ROWS,
     SMALLEST_DOUBLE,
@@ -49,7 +50,8 @@ def pack(log_probs, panel, begin, samples, panels, norms):
     first = panel * width
     present = min(width, models - first)
     at_once = max(1, 256 // classes)  # loops over many lanes, and numbers that stay in the first-level cache
-    roots = np.zeros((classes, at_once * width))
+    # Rows one vector longer than needed: at a distance of 512 bytes they would all want the same few cache lines.
+    roots = np.zeros((classes, at_once * width + LANES))
     top, scale, excess = np.empty(at_once * width), np.empty(at_once * width), np.empty(width)
     wrong = -1
     for start in range(0, samples, at_once):
@@ -71,7 +73,7 @@ def pack(log_probs, panel, begin, samples, panels, norms):
         for c in range(classes):
             for k in range(lanes):
                 roots[c, k] -= top[k]
-            exponentials(roots.ctypes.data + c * at_once * width * 8, lanes)
+            exponentials(roots.ctypes.data + c * roots.shape[1] * 8, lanes)
             for k in range(lanes):
                 scale[k] += roots[c, k] * roots[c, k]
         for k in range(lanes):

@@ -32,26 +32,25 @@ def read_model(log_probs, model, labels, label_weight, other_weight, a, b, roots
     at_once = roots.shape[1]
     uniform = 1.0 / math.sqrt(classes)
     wrong, errors, loss, to_truth, to_ignorance = -1, 0, 0.0, 0.0, 0.0
-    top, own, label, square, total = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
+    top, own, label, square, total, best = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5]
     for start in range(0, count, at_once):
         many = min(at_once, count - start)
+        block = log_probs[model, start : start + many].reshape(-1)
         for c in range(classes):
+            row = roots[c]
             for n in range(many):
-                roots[c, n] = 0.5 * log_probs[model, start + n, c]
+                row[n] = 0.5 * block[n * classes + c]
         for n in range(many):
             own[n] = roots[labels[start + n], n]
             top[n] = roots[0, n]
-            square[n] = 0.0
-            total[n] = 0.0
+            best[n] = square[n] = total[n] = 0.0
         for c in range(1, classes):
-            for n in range(many):
-                top[n] = max(top[n], roots[c, n])
+            for n in range(many):  # of several largest, the first counts
+                larger = roots[c, n] > top[n]
+                best[n] = np.float64(c) if larger else best[n]
+                top[n] = roots[c, n] if larger else top[n]
         for n in range(many):
-            missed = own[n] < top[n]
-            if not missed:  # of several largest, the first counts
-                for c in range(labels[start + n]):
-                    missed |= roots[c, n] == top[n]
-            errors += missed
+            errors += best[n] != labels[start + n]
         for c in range(classes):
             for n in range(many):
                 roots[c, n] -= top[n]
@@ -186,7 +185,7 @@ def models_progress(log_probs, labels, whole, label_weight, other_weight, begin,
     count, classes = log_probs.shape[1:]
     a, b, u, v, q = np.empty(count), np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     room, few = CHUNK // classes // LANES * LANES + LANES, np.empty((3, FEW))
-    roots, lanes, sums = np.zeros((classes, room)), np.empty((5, room)), np.empty(4)
+    roots, lanes, sums = np.zeros((classes, room)), np.empty((6, room)), np.empty(4)
     for model in range(begin, end):
         wrong = read_model(log_probs, model, labels, label_weight, other_weight, a, b, roots, lanes, sums)
         if wrong >= 0:
@@ -206,7 +205,7 @@ def models_overlaps(log_probs, labels, label_weight, other_weight, begin, end, f
     count, classes = log_probs.shape[1:]
     a, b = np.empty(count), np.empty(count)
     room = CHUNK // classes // LANES * LANES + LANES
-    roots, lanes, sums = np.zeros((classes, room)), np.empty((5, room)), np.empty(4)
+    roots, lanes, sums = np.zeros((classes, room)), np.empty((6, room)), np.empty(4)
     for model in range(begin, end):
         wrong = read_model(log_probs, model, labels, label_weight, other_weight, a, b, roots, lanes, sums)
         if wrong >= 0:

@@ -27,6 +27,9 @@ MEANT: dict[Figure, frozenset[str]] = {
     "dendrogram": frozenset({"color"}),
     "importance": frozenset(),
     "barrier": frozenset({"where"}),
+    "kernels": frozenset({"where"}),
+    "velocity": frozenset({"where"}),
+    "linearized": frozenset({"where"}),
 }
 
 
@@ -173,6 +176,15 @@ def _draw(result: Result, figure: Figure, asked: Asked) -> Any:
         return trajectories_figure(Trajectories.open(result.path), **given, **asked.size)
     if figure in ("dendrogram", "importance"):
         return _draw_clusters(result, figure, asked)
+    if figure in ("kernels", "velocity", "linearized"):
+        from landscape_cli.plots import tangent
+
+        figures = {
+            "kernels": tangent.kernel_matrix_figure,
+            "velocity": tangent.velocity_figure,
+            "linearized": tangent.linearized_figure,
+        }
+        return figures[figure](_records(result, asked), **asked.size)
     return _draw_barriers(result, asked)
 
 
@@ -220,19 +232,25 @@ def _table(result: Result, asked: Asked) -> Any:
     return table.take(rows)
 
 
+def _records(result: Result, asked: Asked) -> list[dict[str, Any]]:
+    """The records, those asked for."""
+    if asked.where is None:
+        return result.records
+    from landscape_cli.store.tables import Table
+
+    plain = [{k: v for k, v in record.items() if not isinstance(v, dict | list)} for record in result.records]
+    kept = Table.from_rows(plain).where(asked.where)
+    if not kept.any():
+        raise UsageError(f'--where "{asked.where}": none of the {len(kept)} records fulfils it')
+    return [record for record, keep in zip(result.records, kept.tolist(), strict=True) if keep]
+
+
 def _draw_barriers(result: Result, asked: Asked) -> Any:
     """Paths, barriers and their means over pairs; of one split, test if there is no other word."""
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
     from landscape_cli.plots.barrier import barrier_figure
 
-    chosen = result.records
-    if asked.where is not None:
-        from landscape_cli.store.tables import Table
-
-        kept = Table.from_rows(chosen).where(asked.where)
-        chosen = [record for record, keep in zip(chosen, kept.tolist(), strict=True) if keep]
-        if not chosen:
-            raise UsageError(f'--where "{asked.where}": none of the {len(kept)} records fulfils it')
+    chosen = _records(result, asked)
     splits = {record.get("split") for record in chosen}
     split = "test" if "test" in splits else str(chosen[0].get("split"))
     of_kind = {

@@ -11,8 +11,8 @@ from landscape_cli.cli.output import Output
 from landscape_cli.plots.recognise import Figure, recognise
 
 NAME = "plot"
-HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers. Nothing is computed
-anew.
+HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers, kernel distances
+and velocities, linearised training. Nothing is computed anew.
 
 What a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, and for embeddings
 .html, one page to turn with the mouse or the keys that needs no network. Text is coloured by a palette that
@@ -23,6 +23,8 @@ EXAMPLES = (
     "landscape plot test-bhattacharyya-inpca.h5 --kind spectrum --width 3.4",
     "landscape progress predictions-test.h5 --columns all | landscape plot --group-by network,optimizer",
     "landscape plot barriers.jsonl paths.jsonl",
+    "landscape kernel-velocity runs/parent --dt 0.4ep | landscape plot -o velocity.png",
+    "landscape linearize runs/parent --at 0ep,1ep,last --low-lr | landscape plot -o linearized.png",
 )
 COLUMNS = (("path", "figure"), ("figure", "shows"), ("source", "of"), ("skipped", "was there already"))
 PANEL = "Figure"
@@ -32,7 +34,8 @@ Results = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RESULT...",
-        help="A file of 'inpca', 'cluster' or 'trajectories', or records of 'progress' or 'barrier' as JSON lines; "
+        help="A file of 'inpca', 'cluster' or 'trajectories', or records of 'progress', 'barrier', 'kernel-dist', "
+        "'kernel-velocity' or 'linearize' as JSON lines; "
         "- for a pipe (the default there).",
         show_default=False,
     ),

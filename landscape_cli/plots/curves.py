@@ -13,6 +13,7 @@ from landscape_cli.plots.legends import color_bar, fits_beside, handles, heading
 from landscape_cli.plots.style import COLORS, MARKERS, NARROW
 from landscape_cli.store.tables import Table
 
+SPAN = 30.0  # largest over smallest value above zero from which the horizontal axis is logarithmic
 FEW = 40  # points of a curve up to which each is marked
 LABELS = {
     "progress": "progress",
@@ -146,3 +147,19 @@ def range_up(axes: Any, name: str, values: NDArray[np.float64]) -> None:
     if values.min() >= 0 and top > 0:
         axes.set_ylim(-0.03 * top, 1.04 * top)
     axes.set_ylabel(LABELS.get(name, name))
+
+
+def range_across(axes: Any, across: NDArray[np.float64]) -> None:
+    """Powers of ten where the times span many."""
+    above = across[across > 0]
+    if len(above) and across.min() >= 0 and above.max() >= SPAN * above.min():
+        # Networks move most in the first epochs, where most checkpoints are. Zero itself stays on the axis.
+        powers = 10.0 ** np.arange(np.ceil(np.log10(above.min())), np.floor(np.log10(above.max())) + 1)
+        if across.min() > 0:
+            axes.set_xscale("log")
+        else:
+            axes.set_xscale("symlog", linthresh=above.min(), linscale=0.4)
+            axes.set_xlim(-0.15 * above.min(), 1.15 * above.max())
+            powers = np.concatenate([[0.0], powers])
+        axes.set_xticks(powers, [f"{power:g}" for power in powers])
+        axes.minorticks_off()

@@ -17,6 +17,7 @@ from landscape_cli.plots.curves import (
     legend_height,
     legend_texts,
     numbers,
+    range_across,
     range_up,
     told_curves,
 )
@@ -24,7 +25,6 @@ from landscape_cli.plots.embedded import AUTO, NONE
 from landscape_cli.plots.style import figure, headline
 from landscape_cli.store.tables import Table
 
-SPAN = 30.0  # largest over smallest value above zero from which the horizontal axis is logarithmic
 TIMES = ("epoch", "step")
 
 
@@ -85,7 +85,7 @@ def progress_figure(
     with figure(width, height) as (drawn, axes):
         draw_curves(axes, curves, shades)
         if x in TIMES:
-            _range_across(axes, numbers(table, x))
+            range_across(axes, numbers(table, x))
         range_up(axes, y, numbers(table, y))
         axes.set_xlabel(LABELS.get(x, x))
         draw_legend(drawn, axes, shades, texts)
@@ -141,19 +141,3 @@ def _shades(
     if color == AUTO:
         color = guess({name: table.columns[name] for name in GUESSES if name in table})
     return None if color in (None, NONE) else coloring(str(color), table.column(str(color)))
-
-
-def _range_across(axes: Any, across: NDArray[np.float64]) -> None:
-    """Powers of ten where the times span many."""
-    above = across[across > 0]
-    if len(above) and across.min() >= 0 and above.max() >= SPAN * above.min():
-        # Networks move most in the first epochs, where most checkpoints are. Zero itself stays on the axis.
-        powers = 10.0 ** np.arange(np.ceil(np.log10(above.min())), np.floor(np.log10(above.max())) + 1)
-        if across.min() > 0:
-            axes.set_xscale("log")
-        else:
-            axes.set_xscale("symlog", linthresh=above.min(), linscale=0.4)
-            axes.set_xlim(-0.15 * above.min(), 1.15 * above.max())
-            powers = np.concatenate([[0.0], powers])
-        axes.set_xticks(powers, [f"{power:g}" for power in powers])
-        axes.minorticks_off()

@@ -11,7 +11,16 @@ from landscape_cli.errors import DataError, LandscapeError, UsageError
 from landscape_cli.store.hdf5 import open_hdf5
 from landscape_cli.store.tables import read_table
 
-Kind = Literal["embedding", "trajectories", "clusters", "progress", "barrier"]
+Kind = Literal[
+    "embedding",
+    "trajectories",
+    "clusters",
+    "progress",
+    "barrier",
+    "kernel-distance",
+    "kernel-velocity",
+    "linearization",
+]
 Figure = Literal[
     "embedding",
     "spectrum",
@@ -23,6 +32,9 @@ Figure = Literal[
     "importance",
     "progress",
     "barrier",
+    "kernels",
+    "velocity",
+    "linearized",
 ]
 
 # The figures of each kind of result; the first is drawn unless another is asked for.
@@ -32,6 +44,9 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "clusters": ("dendrogram", "importance"),
     "progress": ("progress",),
     "barrier": ("barrier",),
+    "kernel-distance": ("kernels",),
+    "kernel-velocity": ("velocity",),
+    "linearization": ("linearized",),
 }
 # What the kinds of records mean: those of the second column are drawn themselves, those of the first name a file.
 FILES: dict[str, Kind] = {"embedding": "embedding", "trajectories": "trajectories", "clusters": "clusters"}
@@ -40,6 +55,10 @@ RECORDS: dict[str, Kind] = {
     "barrier": "barrier",
     "path-point": "barrier",
     "barrier-summary": "barrier",
+    "kernel-distance": "kernel-distance",
+    "kernel-velocity": "kernel-velocity",
+    "linearization": "linearization",
+    "kernel-regression": "linearization",
 }
 # Results of which there is no figure, and the way to one.
 FIRST = {
@@ -50,7 +69,7 @@ FIRST = {
     "checkpoint": "landscape predict {0} | landscape progress | landscape plot",
 }
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-DRAWN = "figures are drawn of embeddings, trajectories, clusters, progress and barriers"
+DRAWN = "figures are drawn of embeddings, trajectories, clusters, progress, barriers, kernels and linearised training"
 
 
 @dataclass(frozen=True)

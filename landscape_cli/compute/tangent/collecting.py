@@ -23,6 +23,7 @@ from landscape_cli.compute.tangent.spatial import add_positions
 from landscape_cli.compute.tangent.survey import Survey
 
 BATCH = 64  # samples a forward pass at most; more are not faster (measured)
+NARROW = 512  # rows narrower than this share a panel, so that their products are one
 
 
 class Collector:
@@ -55,10 +56,13 @@ class Collector:
         self._layers = {unit.layer.module: unit.layer for unit in sweep.units if unit.layer is not None}
         self._inputs: dict[nn.Module, list[Tensor]] = {}
         self._flows: dict[int, Tensor] = {}
+        self._blocks: dict[int, Tensor] = {}
         self._places: dict[int, int] = {}
         count, width = len(directions), 0
         for number, unit in enumerate(sweep.units):
-            if unit.is_rows:
+            if unit.is_rows and unit.each >= NARROW:
+                self._blocks[number] = work.take(f"rows {number}", (samples, count, unit.each), self._dtype)
+            elif unit.is_rows:
                 self._places[number] = width
                 width += unit.each
             elif unit.layer is not None:
@@ -178,9 +182,12 @@ class Collector:
             layer = unit.layer
             assert layer is not None
             kept = [prepared(layer.module, c.inputs, stop - start) for c in calls[self._paths[layer.module]]]
-            rows = product_rows(layer, kept, flow, unit.start, unit.stop, self._work)
             slot = self._slot(number, unit, start, stop)
-            slot.copy_(rows.transpose(1, 2).flatten(2))
+            if layer.groups == 1 and slot.is_contiguous():
+                product_rows(layer, kept, flow, unit.start, unit.stop, self._work, out=slot)
+            else:
+                rows = product_rows(layer, kept, flow, unit.start, unit.stop, self._work)
+                slot.copy_(rows.transpose(1, 2).flatten(2))
 
     def _run_general(self, inputs: Tensor, memory: int) -> None:
         """Jacobian rows of the parameters that no known layer takes care of."""
@@ -203,12 +210,16 @@ class Collector:
 
     def _slot(self, number: int, unit: Unit, start: int, stop: int) -> Tensor:
         """Where a unit's rows of some samples go: ``(sample, direction, column)``."""
+        if number in self._blocks:
+            return self._blocks[number][start:stop]
         place = self._places[number]
         return self._panel[start:stop, :, place : place + unit.each]
 
     def add(self, number: int, gram: Gram, parts: int) -> None:
-        """Add the product of a unit that keeps factors."""
+        """Add the product of one unit, unless it shares a panel."""
         unit = self._sweep.units[number]
+        if number in self._blocks:
+            gram.add(self._blocks[number].view(self._samples * parts, -1))
         layer = unit.layer
         if layer is None or unit.is_rows:
             return
@@ -255,13 +266,13 @@ class Collector:
         return max(1, (1 << 24) // max(1, each))
 
     def finish(self, grams: Mapping[str, Gram], parts: int, *, by_layer: bool) -> None:
-        """Add the products of all rows that were kept: together, or each layer's to its own kernel."""
+        """Add the product of the shared panel: at once, or each layer's to its own kernel."""
         samples = self._samples
         if not by_layer:
             if self._panel.shape[2]:
                 grams[""].add(self._panel.view(samples * parts, -1))
             return
         for number, unit in enumerate(self._sweep.units):
-            if unit.is_rows:
+            if number in self._places:
                 own = self._slot(number, unit, 0, samples)
                 grams[unit.name].add(own.reshape(samples * parts, -1))

@@ -34,12 +34,15 @@ PRODUCTS: tuple[type[nn.Module], ...] = (*CONVOLUTIONS, nn.Linear)
 
 
 def is_known(module: nn.Module) -> bool:
-    """Whether a module computes just what the torch layer it is, or derives from, computes."""
-    for kind in (*PRODUCTS, *SCALES):
-        if isinstance(module, kind):
-            own = type(module).forward is kind.forward
-            return own and getattr(type(module), "_conv_forward", None) is getattr(kind, "_conv_forward", None)
-    return False
+    """Whether a module is one of the layers here, or derives from one."""
+    return isinstance(module, (*PRODUCTS, *SCALES))
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a known module computes just what the torch layer that it is, or derives from, computes."""
+    kind = next(kind for kind in (*PRODUCTS, *SCALES) if isinstance(module, kind))
+    same = type(module).forward is kind.forward
+    return same and getattr(type(module), "_conv_forward", None) is getattr(kind, "_conv_forward", None)
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,8 @@ def describe(name: str, module: nn.Module, parameters: tuple[str, ...], calls: S
         if not call.shape or call.shape[0] % samples or call.inputs.shape[:1] != call.shape[:1]:
             raise ValueError(f"{name}: the first dimension is not that of the samples")
     if isinstance(module, SCALES):
-        outputs = (
-            math.prod(module.normalized_shape) if isinstance(module, nn.LayerNorm | nn.RMSNorm) else _channels(calls)
-        )
+        axis = _axis(module, calls[0].inputs)
+        outputs = math.prod(calls[0].shape[axis:]) if axis < 0 else calls[0].shape[1]
         return Layer(name, module, parameters, len(calls), 1, outputs, 1, 0, 0)
     weight = module.weight
     assert isinstance(weight, Tensor)
@@ -104,8 +106,15 @@ def describe(name: str, module: nn.Module, parameters: tuple[str, ...], calls: S
     return Layer(name, module, parameters, len(calls), groups, len(weight) // groups, columns, positions, stored)
 
 
-def _channels(calls: Sequence[Call]) -> int:
-    return calls[0].shape[1] if len(calls[0].shape) > 1 else 0
+def _axis(module: nn.Module, x: Tensor) -> int:
+    """Where the parameters of a scale lie: in the last dimensions, or (1) in the channels.
+
+    A layer norm's own are the last ones, but there are derived classes that take channels first.
+    """
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        shape = tuple(module.normalized_shape)
+        return 1 if x.shape[-len(shape) :] != shape and x.shape[1:2] == shape else -len(shape)
+    return 1
 
 
 def prepared(module: nn.Module, x: Tensor, samples: int) -> Tensor:
@@ -179,16 +188,21 @@ def normalized(module: nn.Module, x: Tensor) -> Tensor:
         return F.instance_norm(x, module.running_mean, module.running_var, None, None, own, 0.0, module.eps)
     if isinstance(module, nn.GroupNorm):
         return F.group_norm(x, module.num_groups, None, None, module.eps)
+    assert isinstance(module, nn.LayerNorm | nn.RMSNorm)
+    given = x.movedim(1, -1) if _axis(module, x) > 0 else x
+    shape = list(module.normalized_shape)
     if isinstance(module, nn.LayerNorm):
-        return F.layer_norm(x, module.normalized_shape, None, None, module.eps)
-    assert isinstance(module, nn.RMSNorm)
-    return F.rms_norm(x, module.normalized_shape, None, module.eps)
+        made = F.layer_norm(given, shape, None, None, module.eps)
+    else:
+        made = F.rms_norm(given, shape, None, module.eps)
+    return made.movedim(-1, 1) if given is not x else made
 
 
 def scale_sums(module: nn.Module, g: Tensor, samples: int) -> Tensor:
     """``Σ_s g[s]`` for each channel or feature of a scale: ``(sample, outputs)``."""
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        flat = g.reshape(samples, -1, math.prod(module.normalized_shape))
+    axis = _axis(module, g)
+    if axis < 0:
+        flat = g.reshape(samples, -1, math.prod(g.shape[axis:]))
         return flat.sum(1) if flat.shape[1] > 1 else flat[:, 0]
     spread = g.reshape(samples, g.shape[0] // samples, g.shape[1], *g.shape[2:])
     dims = [d for d in range(1, spread.ndim) if d != 2 and spread.shape[d] > 1]

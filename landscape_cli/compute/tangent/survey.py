@@ -1,5 +1,6 @@
 """A look at a network before its kernel is measured: can it have one, and which layers may take the fast path."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,9 +68,9 @@ def result_names(network: nn.Module) -> dict[str, str]:
 def survey(network: nn.Module, inputs: Float[Tensor, "sample ..."], method: KernelMethod) -> Survey:
     """Run a network on two or three samples and sort its parameters into fast and general ones.
 
-    A layer is on the fast path if it is known, its first dimension is that of the samples, and, on the samples tried,
-    the gradient that the fast path gives is autograd's: so a weight used a second time outside its layer, replaced by
-    a hook or shared between layers is found, whatever the network does.
+    A layer is on the fast path if it is known (or derives from a known one), its first dimension is that of the
+    samples, and, on the samples tried, the gradient that the fast path gives is autograd's: so a weight used a second
+    time outside its layer, replaced by a hook or shared between layers is found, whatever the network does.
 
     Raises:
         NetworkError: If the network has no tangent kernel of the kind wanted; see the messages.
@@ -345,8 +346,9 @@ def _verified(
         right = []
         for part in layer.parameters:
             truth = truths.pop(0)
-            if agrees(layer, part, calls[known[layer.module]], mine, truth, work):
-                right.append(part)
+            with contextlib.suppress(RuntimeError):  # shapes that do not fit: a derived class does something else
+                if agrees(layer, part, calls[known[layer.module]], mine, truth, work):
+                    right.append(part)
         if right:
             layers.append(dataclasses.replace(layer, parameters=tuple(right)))
     return layers

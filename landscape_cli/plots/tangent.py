@@ -1,0 +1,203 @@
+"""The tangent kernel through training, and what training in a tangent space reaches (Fort et al. 2020, Fig. 6–9)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape_cli.errors import UsageError
+from landscape_cli.plots.curves import range_across
+from landscape_cli.plots.style import COLORS, MARKERS, MISSING, figure, headline
+
+MANY = 24  # checkpoints of a matrix above which not each is named
+
+Records = Sequence[dict[str, Any]]
+
+
+def kernel_matrix_figure(
+    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """Kernel distances between all checkpoints, in order of run and time, as a matrix of colours.
+
+    Args:
+        records: Of kind ``kernel-distance`` and one form. Pairs that were not measured stay grey.
+        title: By default what is drawn.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+        UsageError: If the records are of several forms, which are different quantities.
+    """
+    form = _only(records, "form", "kernel forms")
+    items = {r[side]: (_run_of(r[side]), r.get(f"epoch_{side}")) for r in records for side in ("a", "b")}
+    names = sorted(items, key=lambda name: (items[name][0], items[name][1] is None, items[name][1] or 0.0, name))
+    place = {name: number for number, name in enumerate(names)}
+    values = np.full((len(names), len(names)), np.nan)
+    np.fill_diagonal(values, 0.0)
+    for record in records:
+        i, j = place[record["a"]], place[record["b"]]
+        values[i, j] = values[j, i] = record["distance"]
+    runs = [items[name][0] for name in names]
+    width = width or 4.8
+    with figure(width, height or 0.86 * width) as (drawn, axes):
+        shown = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", vmin=0.0, interpolation="nearest")
+        axes.set_facecolor(MISSING)
+        axes.grid(False)
+        bar = drawn.colorbar(shown, ax=axes, label=f"kernel distance S, {form} kernel", shrink=0.85)
+        bar.outline.set_visible(False)
+        ticks, labels = _ticks(names, items)
+        axes.set_xticks(ticks, labels, rotation=90 if any(len(label) > 4 for label in labels) else 0)
+        axes.set_yticks(ticks, labels)
+        for edge in range(1, len(runs)):
+            if runs[edge] != runs[edge - 1]:
+                axes.axhline(edge - 0.5, color="white", linewidth=1)
+                axes.axvline(edge - 0.5, color="white", linewidth=1)
+        if all(items[name][1] is not None for name in names):
+            axes.set(xlabel="epoch", ylabel="epoch")
+        who = runs[0] if len(set(runs)) == 1 else f"{len(set(runs))} runs"
+        headline(axes, title or "How far tangent kernels are apart", f"{who}, {len(names)} checkpoints")
+    return drawn
+
+
+def velocity_figure(
+    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """Kernel velocity against epoch, and the error barrier of children spawned there on an axis of its own.
+
+    Args:
+        records: Of kind ``kernel-velocity`` and one form.
+        title: By default what is drawn.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+        UsageError: If the records are of several forms.
+    """
+    form = _only(records, "form", "kernel forms")
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        lines.setdefault(str(record["path"]), []).append(record)
+    width = width or 5.0
+    with figure(width, height or 0.64 * width) as (drawn, axes):
+        for number, (path, line) in enumerate(lines.items()):
+            line = sorted(line, key=lambda r: float(r["epoch"]))
+            axes.plot(
+                [r["epoch"] for r in line], [r["velocity"] for r in line], label=f"kernel velocity, {_short(path)}",
+                color=COLORS[2 * number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], markersize=4,
+            )  # fmt: skip
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel="epoch t", ylabel=f"velocity of the {form} kernel, 1/epoch")
+        range_across(axes, np.asarray([r["epoch"] for r in records], dtype=np.float64))
+        known = [r for r in records if r.get("error_barrier") is not None]
+        handles, labels = axes.get_legend_handles_labels()
+        if known:
+            beside = axes.twinx()
+            for number, (path, line) in enumerate(lines.items()):
+                mine = sorted((r for r in line if r in known), key=lambda r: float(r["epoch"]))
+                beside.plot(
+                    [r["epoch"] for r in mine], [100 * r["error_barrier"] for r in mine], linestyle="--",
+                    color=COLORS[(2 * number + 1) % len(COLORS)], marker="s", markersize=4,
+                    label=f"error barrier of its children, {_short(path)}",
+                )  # fmt: skip
+            beside.set_ylim(bottom=min(0.0, beside.get_ylim()[0]))
+            beside.set_ylabel("error barrier (points of %)")
+            beside.spines["right"].set_visible(True)
+            beside.grid(False)
+            more = beside.get_legend_handles_labels()
+            handles, labels = handles + more[0], labels + more[1]
+        axes.legend(handles, labels, loc="upper right")
+        spans = sorted({round(float(r["dt"]), 3) for r in records})
+        told = f"Δt {spans[0]:g} epochs" if len(spans) == 1 else f"Δt {spans[0]:g} to {spans[-1]:g} epochs"
+        headline(axes, title or "How fast the tangent kernel moves", f"{told}, {records[0]['samples']} samples")
+    return drawn
+
+
+def linearized_figure(
+    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """Test error of what was trained linearised at t̃, against t̃, beside ordinary training and the parent's end.
+
+    Args:
+        records: Of kinds ``linearization`` (trained) and ``kernel-regression`` (solved).
+        title: By default what is drawn.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+    """
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    for record in records:
+        epoch = float(record["spawn_epoch"])
+        if record["kind"] == "kernel-regression":
+            curves.setdefault(f"kernel regression, {record['kernel']} kernel, n = {record['samples']}", []).append(
+                (epoch, record["test_error"], 0.0)
+            )
+            continue
+        order = record["order"]
+        spread = record.get("test_error_sd") or 0.0
+        curves.setdefault(f"linearised at t̃, order {order}", []).append((epoch, record["test_error"], spread))
+        if record.get("low_lr_test_error") is not None:
+            curves.setdefault("the network itself, from t̃ at the same low rate", []).append(
+                (epoch, record["low_lr_test_error"], record.get("low_lr_test_error_sd") or 0.0)
+            )
+    width = width or 5.2
+    with figure(width, height or 0.68 * width) as (drawn, axes):
+        for number, (label, points) in enumerate(curves.items()):
+            x, y, spread = (np.asarray(side, dtype=np.float64) for side in zip(*sorted(set(points)), strict=True))
+            axes.errorbar(
+                x, 100 * y, yerr=100 * np.stack([np.minimum(spread, y), spread]) if spread.any() else None, capsize=3,
+                label=label, color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], markersize=4,
+            )  # fmt: skip
+        parents = {str(r["parent"]): r["parent_test_error"] for r in records if r.get("parent_test_error") is not None}
+        for number, (path, error) in enumerate(parents.items()):
+            name = "the parent's end" if len(parents) == 1 else f"the end of {_short(path)}"
+            axes.axhline(100 * error, color="#777777", linestyle=(":", "--", "-.")[number % 3], label=name)
+        range_across(axes, np.asarray([r["spawn_epoch"] for r in records], dtype=np.float64))
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel="epoch t̃ of the tangent space", ylabel="test error (%)")
+        axes.legend()
+        repeats = max(int(r.get("repeats") or 1) for r in records)
+        told = f"{_short(next(iter(parents), str(records[0]['parent'])))}"
+        told += f", mean and standard deviation of {repeats}" if repeats > 1 else ""
+        headline(axes, title or "What training in the tangent space of t̃ reaches", told)
+    return drawn
+
+
+def _only(records: Records, name: str, shown: str) -> str:
+    found = sorted({str(record[name]) for record in records})
+    if len(found) > 1:
+        raise UsageError(
+            f"the records are of several {shown}: {', '.join(found)}",
+            f"choose one, as in --where \"{name} == '{found[0]}'\"",
+        )
+    return found[0]
+
+
+def _run_of(name: str) -> str:
+    return name.rpartition("@")[0] or name
+
+
+def _short(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _ticks(names: Sequence[str], items: dict[str, tuple[str, float | None]]) -> tuple[NDArray[np.int64], list[str]]:
+    """Which checkpoints are named beside the matrix: by epoch where that is known, of many only some."""
+    step = -(-len(names) // MANY)
+    places = np.arange(0, len(names), step)
+    shown = [names[k] for k in places.tolist()]
+    epochs = [items[name][1] for name in shown]
+    return places, [_short(name) if e is None else f"{e:g}" for name, e in zip(shown, epochs, strict=True)]

@@ -104,6 +104,9 @@ def command(
         found[number] = kernel_pair(kernels, measured[i], measured[j])
     for number in range(len(numbers)):
         output.emit(found[number])
+    mixed = sum(record["network"] is None for record in found.values())
+    if mixed:
+        output.note(f"{mixed} of {len(found)} pairs are of different networks: same samples, other parameters")
     if save_kernels is not None:
         save_all(save_kernels, kernels, list(measured.values()), force=force)
         output.note(f"written: {save_kernels}")

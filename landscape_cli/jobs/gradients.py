@@ -8,6 +8,7 @@ from torch import Tensor
 from landscape_cli.compute.choices import SplitName
 from landscape_cli.compute.device import math_mode
 from landscape_cli.compute.tangent.centroids import centroid_cosines, gradient_centroids
+from landscape_cli.errors import CheckpointError
 from landscape_cli.jobs.barriers import common_entries, same_network
 from landscape_cli.jobs.bench import Bench
 from landscape_cli.jobs.model_columns import model_name
@@ -50,7 +51,12 @@ class Centroids:
             CheckpointError: If they are not of one network.
             NetworkError: If the network has no gradients.
         """
-        same_network(a.checkpoint, b.checkpoint)
+        try:
+            same_network(a.checkpoint, b.checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(
+                error.message, "gradients of two networks have no common coordinates; kernel-dist compares any two"
+            ) from None
         setup = self.bench.setup((a, b))
         cosines = centroid_cosines(self._of(a), self._of(b))
         alignment = float(cosines.mean())

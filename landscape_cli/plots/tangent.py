@@ -87,14 +87,15 @@ def velocity_figure(
     for record in records:
         lines.setdefault(str(record["path"]), []).append(record)
     width = width or 5.0
+    named = {path: f", {_short(path)}" if len(lines) > 1 else "" for path in lines}
     with figure(width, height or 0.64 * width) as (drawn, axes):
         for number, (path, line) in enumerate(lines.items()):
             line = sorted(line, key=lambda r: float(r["epoch"]))
             axes.plot(
-                [r["epoch"] for r in line], [r["velocity"] for r in line], label=f"kernel velocity, {_short(path)}",
+                [r["epoch"] for r in line], [r["velocity"] for r in line], label=f"kernel velocity{named[path]}",
                 color=COLORS[2 * number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], markersize=4,
             )  # fmt: skip
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
         axes.set(xlabel="epoch t", ylabel=f"velocity of the {form} kernel, 1/epoch")
         range_across(axes, np.asarray([r["epoch"] for r in records], dtype=np.float64))
         known = [r for r in records if r.get("error_barrier") is not None]
@@ -106,9 +107,9 @@ def velocity_figure(
                 beside.plot(
                     [r["epoch"] for r in mine], [100 * r["error_barrier"] for r in mine], linestyle="--",
                     color=COLORS[(2 * number + 1) % len(COLORS)], marker="s", markersize=4,
-                    label=f"error barrier of its children, {_short(path)}",
+                    label=f"error barrier of children spawned at t{named[path]}",
                 )  # fmt: skip
-            beside.set_ylim(bottom=min(0.0, beside.get_ylim()[0]))
+            _from_zero(beside)
             beside.set_ylabel("error barrier (points of %)")
             beside.spines["right"].set_visible(True)
             beside.grid(False)
@@ -142,9 +143,9 @@ def linearized_figure(
     for record in records:
         epoch = float(record["spawn_epoch"])
         if record["kind"] == "kernel-regression":
-            curves.setdefault(f"kernel regression, {record['kernel']} kernel, n = {record['samples']}", []).append(
-                (epoch, record["test_error"], 0.0)
-            )
+            # From zero: from the network's own logits, whose scale grows, squared loss has first of all to shrink them.
+            label = f"regression on the {record['kernel']} kernel, n = {record['samples']}"
+            curves.setdefault(label, []).append((epoch, record["kernel_test_error"], 0.0))
             continue
         order = record["order"]
         spread = record.get("test_error_sd") or 0.0
@@ -166,7 +167,7 @@ def linearized_figure(
             name = "the parent's end" if len(parents) == 1 else f"the end of {_short(path)}"
             axes.axhline(100 * error, color="#777777", linestyle=(":", "--", "-.")[number % 3], label=name)
         range_across(axes, np.asarray([r["spawn_epoch"] for r in records], dtype=np.float64))
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
         axes.set(xlabel="epoch t̃ of the tangent space", ylabel="test error (%)")
         axes.legend()
         repeats = max(int(r.get("repeats") or 1) for r in records)
@@ -174,6 +175,12 @@ def linearized_figure(
         told += f", mean and standard deviation of {repeats}" if repeats > 1 else ""
         headline(axes, title or "What training in the tangent space of t̃ reaches", told)
     return drawn
+
+
+def _from_zero(axes: Any) -> None:
+    """Zero at the same height on both axes, and no point cut (a barrier may be a little below zero)."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(min(bottom, -0.05 * top), top)
 
 
 def _only(records: Records, name: str, shown: str) -> str:

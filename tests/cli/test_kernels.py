@@ -109,3 +109,14 @@ def test_bad_input(cli: Cli, arguments: list[object], status: int, message: str)
     done = cli(*arguments)
     assert (done.status, done.out) == (status, "")
     assert message in done.err
+
+
+def test_different_networks_have_comparable_kernels_but_no_common_gradients(cli: Cli, parent: Path) -> None:
+    pair = (SAMPLES / "parent", parent)
+    done = cli("kernel-dist", *pair, *SMALL, "--split", "test")
+    assert done.status == 0, done.err
+    assert done.records[0]["network"] is None
+    assert "1 of 1 pairs are of different networks" in done.err
+    assert "different networks" not in cli("kernel-dist", SAMPLES / "early-a", SAMPLES / "early-b", *SMALL).err
+    refused = cli("gradient-dist", *pair, *SMALL, "--split", "test")
+    assert (refused.status, "kernel-dist compares any two" in refused.err) == (1, True)

@@ -75,12 +75,12 @@ def test_velocity_and_barrier_have_axes_of_their_own() -> None:
 
 def test_linearised_errors_stand_beside_the_low_rate_and_the_parent() -> None:
     solved = {"kind": "kernel-regression", "parent": "runs/p", "spawn_epoch": 0.0, "kernel": "trace", "samples": 60}
-    drawn = linearized_figure([*linearizations(), solved | {"test_error": 0.5, "parent_test_error": 0.05}])
+    drawn = linearized_figure([*linearizations(), solved | {"kernel_test_error": 0.5, "parent_test_error": 0.05}])
     axes = drawn.axes[0]
     curves = {c.get_label(): c.lines[0].get_xydata().tolist() for c in axes.containers}
     assert curves["linearised at t̃, order 1"] == [[0, 40], [8, 5]]
     assert curves["the network itself, from t̃ at the same low rate"] == [[0, 20], [8, 5]]
-    assert curves["kernel regression, trace kernel, n = 60"] == [[0, 50]]
+    assert curves["regression on the trace kernel, n = 60"] == [[0, 50]]
     level = next(line for line in axes.lines if line.get_label() == "the parent's end")
     assert set(level.get_ydata()) == {5.0}
 

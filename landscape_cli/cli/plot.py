@@ -20,11 +20,9 @@ colour-blind readers tell apart, numbers by viridis."""
 EXAMPLES = (
     "landscape plot test-bhattacharyya-inpca.h5 --color network --marker optimizer -o inpca.pdf",
     "landscape distances predictions-test.h5 --truth --ignorance --geodesic 20 | landscape inpca | landscape plot",
-    "landscape plot test-bhattacharyya-inpca.h5 --kind spectrum --width 3.4",
     "landscape progress predictions-test.h5 --columns all | landscape plot --group-by network,optimizer",
     "landscape plot barriers.jsonl paths.jsonl",
     "landscape kernel-velocity runs/parent --dt 0.4ep | landscape plot -o velocity.png",
-    "landscape linearize runs/parent --at 0ep,1ep,last --low-lr | landscape plot -o linearized.png",
 )
 COLUMNS = (("path", "figure"), ("figure", "shows"), ("source", "of"), ("skipped", "was there already"))
 PANEL = "Figure"

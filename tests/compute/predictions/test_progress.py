@@ -144,8 +144,9 @@ def test_blocks_of_models_and_of_samples_give_the_same() -> None:
     parts = [overlaps(log_probs[:, part], LABELS[part]) for part in (slice(0, 70), slice(70, 200))]
     joined = (torch.cat(side, 1) for side in zip(*parts, strict=True))
     progressed, distance = progress_from_overlaps(*joined, CLASSES)
-    assert np.array_equal(progressed, whole.progress)
-    assert np.array_equal(distance, whole.distance_to_geodesic)
+    # Not to the bit: the compiler may fuse a product and a sum in one kernel and not in another.
+    assert np.allclose(progressed, whole.progress, rtol=0, atol=1e-9)
+    assert np.allclose(distance, whole.distance_to_geodesic, rtol=1e-12)
 
 
 @settings(max_examples=10, deadline=None)

@@ -25,6 +25,7 @@ from landscape_cli.cli import (
     spawn,
     train,
     trajectories,
+    weight_dist,
 )
 from landscape_cli.cli.output import print_error, print_text, print_usage_error, silence_stdout
 from landscape_cli.errors import ClosedPipeError, InterruptedRunError, LandscapeError
@@ -54,6 +55,7 @@ COMMANDS = (
     train,
     spawn,
     barrier,
+    weight_dist,
     kernel_dist,
     kernel_velocity,
     gradient_dist,

@@ -1,0 +1,72 @@
+"""``landscape weight-dist``: how far checkpoints are apart in weight space."""
+
+from typing import Annotated
+
+import typer
+
+from landscape_cli.cli import inputs, options
+from landscape_cli.cli import measure_options as what
+from landscape_cli.cli.output import Output
+from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.jobs.pairs import pair
+
+NAME = "weight-dist"
+HELP = """Distance between the weights of two checkpoints: ‖w − w'‖₂, relative to ‖w‖₂ of the first, and the cosine.
+
+Trainable parameters only: batch-norm statistics are no weights. Two checkpoints, or pairs of many, of one network."""
+EXAMPLES = (
+    "landscape weight-dist sample_checkpoints/early-a sample_checkpoints/early-b --by-layer",
+    "landscape weight-dist runs/parent-at-* --pairs siblings > weights.jsonl",
+)
+COLUMNS = (
+    ("a", "A"), ("b", "B"), ("distance", "‖w − w'‖"), ("relative", "/ ‖w‖"), ("cosine", "cosine"),
+    ("spawn_epoch", "spawned at epoch"), ("norm_a", "‖w‖"), ("norm_b", "‖w'‖"),
+)  # fmt: skip
+ByLayer = Annotated[
+    bool, typer.Option("--by-layer", help="Each layer's distance too, in the records.", rich_help_panel=what.MEASURE)
+]
+
+
+def command(
+    checkpoints: what.Checkpoints,
+    at: what.At = None,
+    pairs: what.Pairs = None,
+    by_layer: ByLayer = False,
+    out: what.RecordsOut = None,
+    network: options.Network = None,
+    network_option: options.NetworkOption = None,
+    width: options.Width = None,
+    data: options.Data = None,
+    data_option: options.DataOption = None,
+    force: options.Force = False,
+    format: options.FormatOption = "auto",
+    quiet: options.Quiet = False,
+    no_progress: options.NoProgress = False,
+    config: options.Config = None,
+) -> None:
+    """Parse, measure, emit."""
+    asked_network = inputs.network_spec(network, network_option, width)
+    asked_data = inputs.data_spec(data, data_option)
+    subjects = inputs.subjects(checkpoints, at)
+    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+
+    from landscape_cli.compute.device import placement
+    from landscape_cli.jobs.bench import Bench, Sampling
+    from landscape_cli.jobs.weight_distances import Weights
+
+    bench = Bench(
+        Sampling(("test",)), placement("cpu", "float32"), network=asked_network, data=asked_data, statistics=False,
+        note=output.note,
+    )  # fmt: skip
+    weights = Weights(bench, by_layer=by_layer)
+    with output.bar(len(chosen), "pairs") as show:
+        for number, (a, b) in enumerate(chosen):
+            try:
+                output.emit(weights.pair(a, b))
+            except KeyboardInterrupt:
+                raise InterruptedRunError(f"stopped at pair {number + 1} of {len(chosen)}") from None
+            except LandscapeError as error:
+                output.take(error, len(chosen))
+            show(number + 1, len(chosen))
+    output.finish(len(chosen), "pairs")

@@ -1,0 +1,75 @@
+"""``landscape function-dist``: how differently checkpoints answer."""
+
+from landscape_cli.cli import inputs, options
+from landscape_cli.cli import kernel_options as kernel
+from landscape_cli.cli import measure_options as what
+from landscape_cli.cli.output import Output
+from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.jobs.pairs import pair
+
+NAME = "function-dist"
+HELP = """How differently two networks answer: disagreement over what independent errors would give (Fort et al. 2020).
+
+0 for the same answers, 1 for errors that have nothing to do with each other. Beside it the plain disagreement, the
+Jensen–Shannon divergence (nats) and the correlation of the probabilities. Networks may differ."""
+EXAMPLES = (
+    "landscape function-dist sample_checkpoints/early-a sample_checkpoints/early-b",
+    "landscape function-dist runs/parent-at-* --pairs siblings --split test > functions.jsonl",
+)
+COLUMNS = (
+    ("a", "A"), ("b", "B"), ("distance", "function distance"), ("disagreement", "disagreement"),
+    ("jensen_shannon", "Jensen–Shannon"), ("correlation", "correlation"), ("spawn_epoch", "spawned at epoch"),
+    ("error_a", "error A"), ("error_b", "error B"), ("split", "split"), ("samples", "samples"),
+)  # fmt: skip
+
+
+def command(
+    checkpoints: what.Checkpoints,
+    at: what.At = None,
+    pairs: what.Pairs = None,
+    split: kernel.OneSplit = "test",
+    samples: what.Samples = None,
+    batch_size: what.BatchSize = 100,
+    out: what.RecordsOut = None,
+    network: options.Network = None,
+    network_option: options.NetworkOption = None,
+    width: options.Width = None,
+    data: options.Data = None,
+    data_option: options.DataOption = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.PrecisionOption = "float32",
+    threads: options.Threads = None,
+    force: options.Force = False,
+    format: options.FormatOption = "auto",
+    quiet: options.Quiet = False,
+    no_progress: options.NoProgress = False,
+    config: options.Config = None,
+) -> None:
+    """Parse, measure, emit."""
+    asked_network = inputs.network_spec(network, network_option, width)
+    asked_data = inputs.data_spec(data, data_option)
+    subjects = inputs.subjects(checkpoints, at)
+    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+
+    from landscape_cli.compute.device import placement, set_threads
+    from landscape_cli.jobs.bench import Bench, Sampling
+    from landscape_cli.jobs.function_distances import Functions
+
+    set_threads(threads)
+    bench = Bench(
+        Sampling((split,), samples, None, seed, batch_size), placement(device, precision), network=asked_network,
+        data=asked_data, statistics=False, note=output.note,
+    )  # fmt: skip
+    functions = Functions(bench, split, note=output.note)
+    with output.bar(len(chosen), "pairs") as show:
+        for number, (a, b) in enumerate(chosen):
+            try:
+                output.emit(functions.pair(a, b))
+            except KeyboardInterrupt:
+                raise InterruptedRunError(f"stopped at pair {number + 1} of {len(chosen)}") from None
+            except LandscapeError as error:
+                output.take(error, len(chosen))
+            show(number + 1, len(chosen))
+    output.finish(len(chosen), "pairs")

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from landscape_cli.compute.device import set_threads
 from landscape_cli.compute.predictions.choices import DistanceName
 from landscape_cli.compute.predictions.clustering import TREES, dendrogram, factor_importance
-from landscape_cli.errors import ConflictError, DataError, UsageError
+from landscape_cli.errors import UsageError
 from landscape_cli.jobs.cluster_items import Items, check, grouped, read_items
+from landscape_cli.jobs.existing import existing, other_result
 from landscape_cli.jobs.model_columns import MODEL_METRICS
 from landscape_cli.jobs.trajectory_tables import RESULTS
 from landscape_cli.store.clusters import Clusters
@@ -22,7 +23,6 @@ from landscape_cli.store.hdf5 import open_hdf5
 from landscape_cli.store.matrices import REFERENCE, Matrix
 from landscape_cli.store.matrix_writing import identity_hash
 from landscape_cli.store.predictions import Predictions
-from landscape_cli.store.runs import first_difference
 from landscape_cli.store.tables import Table
 
 VERSION = 1  # of the numbers: raised when they change
@@ -165,19 +165,10 @@ def _listed(value: Sequence[str] | None) -> list[str] | None:
 
 
 def _finished(job: ClusterJob, identity: dict[str, Any]) -> Clusters | None:
-    if not job.out.exists() or job.force:
-        return None
-    try:
-        there = Clusters.open(job.out)
-    except DataError as error:
-        raise ConflictError(f"{job.out} exists: {error.message}", "choose another --out, or --force") from None
-    if there.attributes.get("identity") == identity_hash(identity):
-        return there
-    name, recorded, asked = first_difference(there.settings, identity) or ("identity", None, None)
-    raise ConflictError(
-        f"{job.out} holds another clustering: {name} is {recorded!r} there, {asked!r} was asked for",
-        "choose another --out, or --force to overwrite it",
-    )
+    there = None if job.force else existing(job.out, Clusters.open)
+    if there is not None and there.attributes.get("identity") != identity_hash(identity):
+        raise other_result(job.out, "another clustering", there.settings, identity)
+    return there
 
 
 def _importance(items: Items, job: ClusterJob, report: Report) -> tuple[Table, NDArray[np.float64], dict[str, Any]]:

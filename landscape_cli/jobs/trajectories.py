@@ -19,8 +19,9 @@ from landscape_cli.compute.predictions.trajectories import (
     reindex,
     uniform_grid,
 )
-from landscape_cli.errors import ConflictError, DataError, UsageError
+from landscape_cli.errors import DataError, UsageError
 from landscape_cli.jobs import trajectory_tables as tables
+from landscape_cli.jobs.existing import existing, other_result
 from landscape_cli.jobs.model_rows import check_labels
 from landscape_cli.jobs.progress import measure_progress
 from landscape_cli.jobs.runs_of_models import Runs, find_runs
@@ -28,7 +29,6 @@ from landscape_cli.jobs.stopping import watching
 from landscape_cli.jobs.trajectory_walk import Walked, walk
 from landscape_cli.store.matrix_writing import MatrixHead, identity_hash
 from landscape_cli.store.predictions import Predictions
-from landscape_cli.store.runs import first_difference
 from landscape_cli.store.tables import Table
 from landscape_cli.store.trajectories import Trajectories, write_trajectories
 
@@ -200,19 +200,10 @@ def _finished(job: TrajectoryJob, identity: dict[str, Any]) -> Trajectories | No
     Raises:
         ConflictError: If something else is there.
     """
-    if not job.out.exists() or job.force:
-        return None
-    try:
-        there = Trajectories.open(job.out)
-    except DataError as error:
-        raise ConflictError(f"{job.out} exists: {error.message}", "choose another --out, or --force") from None
-    if there.attributes["identity"] == identity_hash(identity):
-        return there
-    name, recorded, asked = first_difference(there.matrix.identity, identity) or ("identity", None, None)
-    raise ConflictError(
-        f"{job.out} holds other trajectories: {name} is {recorded!r} there, {asked!r} was asked for",
-        "choose another --out, or --force to overwrite it",
-    )
+    there = None if job.force else existing(job.out, Trajectories.open)
+    if there is not None and there.attributes["identity"] != identity_hash(identity):
+        raise other_result(job.out, "other trajectories", there.matrix.identity, identity)
+    return there
 
 
 def _shared(reindexing: Reindexing) -> NDArray[np.int64]:

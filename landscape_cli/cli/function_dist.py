@@ -4,8 +4,8 @@ from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output
-from landscape_cli.errors import InterruptedRunError, LandscapeError
-from landscape_cli.jobs.pairs import pair
+from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.jobs.pairs import pair, two_or_all
 
 NAME = "function-dist"
 HELP = """How differently two networks answer: disagreement over what independent errors would give (Fort et al. 2020).
@@ -50,7 +50,7 @@ def command(
     asked_network = inputs.network_spec(network, network_option, width)
     asked_data = inputs.data_spec(data, data_option)
     subjects = inputs.subjects(checkpoints, at)
-    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    chosen = pair(subjects, pairs or two_or_all(subjects))
     output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
 
     from landscape_cli.compute.device import placement, set_threads
@@ -63,13 +63,4 @@ def command(
         data=asked_data, statistics=False, note=output.note,
     )  # fmt: skip
     functions = Functions(bench, split, note=output.note)
-    with output.bar(len(chosen), "pairs") as show:
-        for number, (a, b) in enumerate(chosen):
-            try:
-                output.emit(functions.pair(a, b))
-            except KeyboardInterrupt:
-                raise InterruptedRunError(f"stopped at pair {number + 1} of {len(chosen)}") from None
-            except LandscapeError as error:
-                output.take(error, len(chosen))
-            show(number + 1, len(chosen))
-    output.finish(len(chosen), "pairs")
+    emit_pairs(output, chosen, functions.pair)

@@ -4,8 +4,8 @@ from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output
-from landscape_cli.errors import InterruptedRunError, LandscapeError
-from landscape_cli.jobs.pairs import pair
+from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.jobs.pairs import pair, two_or_all
 
 NAME = "gradient-dist"
 HELP = """How mean logit gradients align: the mean over classes of cos(c_k(A), c_k(B)), with c_k = (1/n) Σ ∇f_k(x).
@@ -48,7 +48,7 @@ def command(
     asked_network = inputs.network_spec(network, network_option, width)
     asked_data = inputs.data_spec(data, data_option)
     subjects = inputs.subjects(checkpoints, at)
-    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    chosen = pair(subjects, pairs or two_or_all(subjects))
     _, exact = kernel.products(precision)
     output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
 
@@ -62,13 +62,4 @@ def command(
         sampling, placement(device, exact), network=asked_network, data=asked_data, statistics=False, note=output.note
     )
     centroids = Centroids(bench, split)
-    with output.bar(len(chosen), "pairs") as show:
-        for number, (a, b) in enumerate(chosen):
-            try:
-                output.emit(centroids.pair(a, b))
-            except KeyboardInterrupt:
-                raise InterruptedRunError(f"stopped at pair {number + 1} of {len(chosen)}") from None
-            except LandscapeError as error:
-                output.take(error, len(chosen))
-            show(number + 1, len(chosen))
-    output.finish(len(chosen), "pairs")
+    emit_pairs(output, chosen, centroids.pair)

@@ -123,11 +123,11 @@ def index_pairs(subjects: list[Any], pairs: Any) -> list[tuple[int, int]]:
     Raises:
         UsageError: If there is no pair.
     """
-    from landscape_cli.jobs.pairs import pair
+    from landscape_cli.jobs.pairs import pair, two_or_all
 
     if len(subjects) < 2:
         label = subjects[0].checkpoint.label if subjects else "nothing"
         raise UsageError(f"{label} alone is no pair", "give two checkpoints, or --at all for every time of a run")
     place = {id(subject): number for number, subject in enumerate(subjects)}
-    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    chosen = pair(subjects, pairs or two_or_all(subjects))
     return [(place[id(a)], place[id(b)]) for a, b in chosen]

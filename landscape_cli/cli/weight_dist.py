@@ -7,8 +7,8 @@ import typer
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output
-from landscape_cli.errors import InterruptedRunError, LandscapeError
-from landscape_cli.jobs.pairs import pair
+from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.jobs.pairs import pair, two_or_all
 
 NAME = "weight-dist"
 HELP = """Distance between the weights of two checkpoints: ‖w − w'‖₂, relative to ‖w‖₂ of the first, and the cosine.
@@ -48,7 +48,7 @@ def command(
     asked_network = inputs.network_spec(network, network_option, width)
     asked_data = inputs.data_spec(data, data_option)
     subjects = inputs.subjects(checkpoints, at)
-    chosen = pair(subjects, pairs or ("given" if len(subjects) == 2 else "all"))
+    chosen = pair(subjects, pairs or two_or_all(subjects))
     output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
 
     from landscape_cli.compute.device import placement
@@ -60,13 +60,4 @@ def command(
         note=output.note,
     )  # fmt: skip
     weights = Weights(bench, by_layer=by_layer)
-    with output.bar(len(chosen), "pairs") as show:
-        for number, (a, b) in enumerate(chosen):
-            try:
-                output.emit(weights.pair(a, b))
-            except KeyboardInterrupt:
-                raise InterruptedRunError(f"stopped at pair {number + 1} of {len(chosen)}") from None
-            except LandscapeError as error:
-                output.take(error, len(chosen))
-            show(number + 1, len(chosen))
-    output.finish(len(chosen), "pairs")
+    emit_pairs(output, chosen, weights.pair)

@@ -1,6 +1,6 @@
 """Measuring barriers between checkpoints on disk."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -194,6 +194,14 @@ def same_network(a: Checkpoint, b: Checkpoint) -> None:
                 f"{told[1]}",
                 "only checkpoints of one architecture can be joined by a line",
             )
+
+
+def with_context(
+    record: dict[str, Any], a: Subject, b: Subject, first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A pair's record, and how its sides were measured: None where that differs; then their common entries."""
+    record = record | {key: value if second.get(key) == value else None for key, value in first.items()}
+    return record | {key: value for key, value in common_entries(a, b).items() if key not in record}
 
 
 def curve(result: PairResult, a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:

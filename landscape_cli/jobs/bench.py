@@ -13,6 +13,7 @@ from landscape_cli.compute.device import Placement, place
 from landscape_cli.compute.samples import BATCH, Samples
 from landscape_cli.datasets import DataSet, DataSpec, Normalization
 from landscape_cli.errors import CheckpointError, UsageError
+from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.subjects import (
     build_network,
@@ -112,7 +113,7 @@ class Bench:
         self._statistics = statistics
         self._note = note
         self._told: set[str] = set()
-        self._networks: dict[str, nn.Module] = {}
+        self._networks = Kept[nn.Module](KEPT_NETWORKS)
         self._samples: list[_KeptSamples] = []
 
     def setup(self, subjects: Sequence[Subject], *, data: DataSet | None = None) -> Setup:
@@ -152,13 +153,7 @@ class Bench:
     def _network(self, spec: NetworkSpec, data: DataSet) -> nn.Module:
         """The network on the device; the last few are kept, so that checkpoints of several may come in any order."""
         key = json.dumps([spec.to_json(), data.input_shape, data.classes], sort_keys=True)
-        network = self._networks.pop(key, None)
-        if network is None:
-            network = place(build_network(spec, data), self.where)
-        self._networks[key] = network
-        if len(self._networks) > KEPT_NETWORKS:
-            del self._networks[next(iter(self._networks))]
-        return network
+        return self._networks.get(key, lambda: place(build_network(spec, data), self.where))
 
     def _kept_samples(self, data: DataSet, normalization: Normalization | None) -> "_KeptSamples":
         for kept in self._samples:

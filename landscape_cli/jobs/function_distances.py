@@ -12,8 +12,9 @@ from landscape_cli.compute.device import math_mode
 from landscape_cli.compute.evaluation import log_probabilities
 from landscape_cli.compute.function_distance import function_distance
 from landscape_cli.errors import DataError
-from landscape_cli.jobs.barriers import common_entries
+from landscape_cli.jobs.barriers import with_context
 from landscape_cli.jobs.bench import Bench
+from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.subjects import load_state
@@ -35,24 +36,19 @@ class Functions:
         self.bench = bench
         self.split = split
         self._note = note
-        self._keep = keep
-        self._held: dict[str, tuple[Tensor, Tensor]] = {}
+        self._held = Kept[tuple[Tensor, Tensor]](keep)
 
     def _of(self, subject: Subject) -> tuple[Tensor, Tensor]:
         """Log-probabilities and labels."""
-        key = subject.checkpoint.hash()
-        found = self._held.pop(key, None)
-        if found is None:
-            setup = self.bench.setup([subject])
-            load_state(setup.network, subject.checkpoint.tensors(), subject.checkpoint.label)
-            samples = setup.splits[self.split]
-            with math_mode(self.bench.where):
-                made = torch.cat(list(log_probabilities(setup.network, samples, batch=self.bench.sampling.batch)))
-            found = made, samples.labels.cpu()
-        self._held[key] = found
-        if len(self._held) > self._keep:
-            del self._held[next(iter(self._held))]
-        return found
+        return self._held.get(subject.checkpoint.hash(), lambda: self._predict(subject))
+
+    def _predict(self, subject: Subject) -> tuple[Tensor, Tensor]:
+        setup = self.bench.setup([subject])
+        load_state(setup.network, subject.checkpoint.tensors(), subject.checkpoint.label)
+        samples = setup.splits[self.split]
+        with math_mode(self.bench.where):
+            made = torch.cat(list(log_probabilities(setup.network, samples, batch=self.bench.sampling.batch)))
+        return made, samples.labels.cpu()
 
     def pair(self, a: Subject, b: Subject) -> dict[str, Any]:
         """How differently two checkpoints answer, as a record; they need not be of one network.
@@ -82,6 +78,5 @@ class Functions:
         }
         if not found["expected"]:
             self._note(f"{record['a']} and {record['b']} make no errors here: their function distance has no value")
-        context = [self.bench.context(self.bench.setup([side])) for side in (a, b)]
-        record |= {key: value if context[1].get(key) == value else None for key, value in context[0].items()}
-        return record | {key: value for key, value in common_entries(a, b).items() if key not in record}
+        contexts = [self.bench.context(self.bench.setup([side])) for side in (a, b)]
+        return with_context(record, a, b, *contexts)

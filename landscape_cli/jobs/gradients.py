@@ -11,6 +11,7 @@ from landscape_cli.compute.tangent.centroids import centroid_cosines, gradient_c
 from landscape_cli.errors import CheckpointError
 from landscape_cli.jobs.barriers import common_entries, same_network
 from landscape_cli.jobs.bench import Bench
+from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.subjects import load_state
@@ -28,21 +29,16 @@ class Centroids:
     def __init__(self, bench: Bench, split: SplitName, *, keep: int = 64) -> None:
         self.bench = bench
         self.split = split
-        self._keep = keep
-        self._held: dict[str, Tensor] = {}
+        self._held = Kept[Tensor](keep)
 
     def _of(self, subject: Subject) -> Tensor:
-        key = subject.checkpoint.hash()
-        found = self._held.pop(key, None)
-        if found is None:
-            setup = self.bench.setup([subject])
-            load_state(setup.network, subject.checkpoint.tensors(), subject.checkpoint.label)
-            with math_mode(self.bench.where):
-                found = gradient_centroids(setup.network, setup.splits[self.split], batch=self.bench.sampling.batch)
-        self._held[key] = found
-        if len(self._held) > self._keep:
-            del self._held[next(iter(self._held))]
-        return found
+        return self._held.get(subject.checkpoint.hash(), lambda: self._measure(subject))
+
+    def _measure(self, subject: Subject) -> Tensor:
+        setup = self.bench.setup([subject])
+        load_state(setup.network, subject.checkpoint.tensors(), subject.checkpoint.label)
+        with math_mode(self.bench.where):
+            return gradient_centroids(setup.network, setup.splits[self.split], batch=self.bench.sampling.batch)
 
     def pair(self, a: Subject, b: Subject) -> dict[str, Any]:
         """Alignment of the centroids of two checkpoints, as a record.

@@ -25,7 +25,7 @@ from landscape_cli.compute.tangent.distances import (
 )
 from landscape_cli.compute.tangent.kernels import tangent_kernel
 from landscape_cli.errors import DataError, LandscapeError, UsageError
-from landscape_cli.jobs.barriers import common_entries
+from landscape_cli.jobs.barriers import with_context
 from landscape_cli.jobs.bench import Bench, Setup
 from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject
@@ -257,9 +257,7 @@ def kernel_pair(kernels: Kernels, a: Measured, b: Measured) -> dict[str, Any]:
     if kernels.settings.by_layer:
         shared = [name for name in first.layers if name in second.layers]
         record["layers"] = {name: _layer_distance(first.layers[name], second.layers[name]) for name in shared}
-    context = {key: value if b.context.get(key) == value else None for key, value in a.context.items()}
-    record |= context
-    return record | {key: v for key, v in common_entries(a.subject, b.subject).items() if key not in record}
+    return with_context(record, a.subject, b.subject, a.context, b.context)
 
 
 def _layer_distance(first: "np.ndarray[Any, Any]", second: "np.ndarray[Any, Any]") -> float | None:

@@ -52,6 +52,11 @@ def default_pairing(subjects: Sequence[Subject]) -> Pairing:
     )
 
 
+def two_or_all(subjects: Sequence[Subject]) -> Pairing:
+    """Without ``--pairs``, where a distance means something between any two: two are a pair, of more all are."""
+    return "given" if len(subjects) == 2 else "all"
+
+
 def pair(subjects: Sequence[Subject], how: Pairing) -> list[tuple[Subject, Subject]]:
     """Pairs of subjects, in their order.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from landscape_cli.compute.weights.distances import layer_distances, weight_distance
 from landscape_cli.jobs.barriers import common_entries, same_network
 from landscape_cli.jobs.bench import Bench
+from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject
 
@@ -24,18 +25,10 @@ class Weights:
     def __init__(self, bench: Bench, *, by_layer: bool = False, keep: int = 8) -> None:
         self.bench = bench
         self.by_layer = by_layer
-        self._keep = keep
-        self._held: dict[str, dict[str, Tensor]] = {}
+        self._held = Kept[dict[str, Tensor]](keep)
 
     def _state(self, subject: Subject) -> dict[str, Tensor]:
-        key = str(subject.checkpoint.path)
-        found = self._held.pop(key, None)
-        if found is None:
-            found = dict(subject.checkpoint.tensors())
-        self._held[key] = found
-        if len(self._held) > self._keep:
-            del self._held[next(iter(self._held))]
-        return found
+        return self._held.get(str(subject.checkpoint.path), lambda: dict(subject.checkpoint.tensors()))
 
     def pair(self, a: Subject, b: Subject) -> dict[str, Any]:
         """The distance between the trainable weights of two checkpoints, as a record.

@@ -7,21 +7,24 @@ from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output, save_records
 from landscape_cli.compute.choices import splits_of
-from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.errors import InterruptedRunError, LandscapeError, UsageError
 from landscape_cli.jobs.pairs import default_pairing, pair
 
 NAME = "barrier"
 HELP = """Error and loss along the straight line between two networks, and the barrier in three readings.
 
 With w(α) = α·A + (1−α)·B: sup is max R(w(α)) − (R(A)+R(B))/2, mid the same at α = ½, chord the maximum over the
-straight line between the ends' risks. Finished points are kept: a repeated or interrupted measurement goes on."""
+straight line between the ends' risks. Finished points are kept: a repeated or interrupted measurement goes on. Pairs
+that share a checkpoint read and evaluate it once."""
 EXAMPLES = (
     "landscape barrier sample_checkpoints/early-a sample_checkpoints/early-b",
     "landscape spawn runs/parent --at 0ep,8ep | landscape barrier - --pairs siblings > barriers.jsonl",
     "landscape barrier a.safetensors b.safetensors --network resnet20 --data cifar10:data --curve-out path.jsonl",
+    "landscape barrier sample_checkpoints/early-a sample_checkpoints/early-b --layerwise | landscape plot",
+    "landscape barrier runs/a runs/b --span=-0.5,1.5 --curve-out line.jsonl",
 )
 COLUMNS = (
-    ("a", "A (α = 1)"), ("b", "B (α = 0)"), ("spawn_epoch", "spawned at epoch"), ("split", "split"),
+    ("a", "A (α = 1)"), ("b", "B (α = 0)"), ("layer", "layer"), ("spawn_epoch", "spawned at epoch"), ("split", "split"),
     ("error_sup", "error barrier"), ("error_sup_alpha", "at α"), ("error_mid", "mid"), ("error_chord", "chord"),
     ("error_a", "error A"), ("error_b", "error B"), ("loss_sup", "loss barrier"),
 )  # fmt: skip
@@ -33,6 +36,10 @@ def command(
     at: what.At = None,
     points: what.Points = 25,
     refine: what.Refine = 3,
+    span: what.Span = "0,1",
+    layerwise: what.Layerwise = False,
+    layers: what.Layers = None,
+    others: what.Others = "a",
     split: what.Split = "both",
     samples: what.Samples = None,
     bn: what.Bn = "recompute",
@@ -61,37 +68,41 @@ def command(
     asked_data = inputs.data_spec(data, data_option)
     subjects = inputs.subjects(checkpoints, at)
     chosen = pair(subjects, pairs or default_pairing(subjects))
+    reach = what.parse_span(span)
+    if layers is not None and not layerwise:
+        raise UsageError("--layers means nothing without --layerwise", "add it, or leave --layers out")
+    patterns = tuple(layers.split(",")) if layers is not None else ()
     output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
 
     from landscape_cli.compute.device import placement, set_threads
-    from landscape_cli.jobs.barriers import BarrierSettings, curve, measure_pair, plan_pair
+    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, curve
     from landscape_cli.jobs.bench import Bench, Sampling
 
     set_threads(threads)
     sampling = Sampling(splits_of(split), samples, bn_samples, seed, batch_size)
-    settings = BarrierSettings(points, refine, bn, fresh=force)
+    settings = BarrierSettings(points, refine, bn, reach, patterns if layerwise else None, others, fresh=force)
     where = placement(device, precision)
     bench = Bench(sampling, where, network=asked_network, data=asked_data, note=output.note)
+    barriers = Barriers(bench, settings)
     if dry_run:
         for a, b in chosen:
-            output.emit(plan_pair(bench, a, b, settings))
+            output.emit(barriers.plan(a, b))
         output.finish()
         return
     curves: list[dict[str, Any]] = []
     with output.batch(len(chosen), "barriers") as show:
         for number, (a, b) in enumerate(chosen):
             try:
-                result = measure_pair(bench, a, b, settings, functools.partial(show, number))
+                for result in barriers.paths(a, b, functools.partial(show, number)):
+                    curves.extend(curve(result, a.checkpoint, b.checkpoint))
+                    for record in result.records:
+                        output.emit(record)
             except KeyboardInterrupt:
                 raise InterruptedRunError(
                     f"stopped at pair {number + 1} of {len(chosen)}; its points are kept", "the same command continues"
                 ) from None
             except LandscapeError as error:
                 output.take(error, len(chosen))
-                continue
-            curves.extend(curve(result, a.checkpoint, b.checkpoint))
-            for record in result.records:
-                output.emit(record)
     if curve_out is not None:
         save_records(curve_out, curves, force=force)
         output.note(f"written: {curve_out}")

@@ -41,7 +41,7 @@ def command(
 
     from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs import demonstration as study
-    from landscape_cli.jobs.barriers import BarrierSettings, curve, measure_pair
+    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, curve
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.spawning import child_jobs, with_origin
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
@@ -74,10 +74,11 @@ def command(
     set_threads(1)
     bench = Bench(Sampling(splits=("test",)), placement("cpu"))
     pairs = pair(inputs.subjects(children), "siblings")
+    barriers = Barriers(bench, BarrierSettings(fresh=force))
     records, points = [], []
     with output.batch(len(pairs), "barriers") as show:
         for number, (a, b) in enumerate(pairs):
-            result = measure_pair(bench, a, b, BarrierSettings(fresh=force))
+            result = barriers.line(a, b)
             records += result.records
             points += list(curve(result, a.checkpoint, b.checkpoint))
             show(number, 1, 1)

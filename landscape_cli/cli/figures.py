@@ -27,6 +27,7 @@ MEANT: dict[Figure, frozenset[str]] = {
     "dendrogram": frozenset({"color"}),
     "importance": frozenset(),
     "barrier": frozenset({"where"}),
+    "layers": frozenset({"where"}),
     "kernels": frozenset({"where"}),
     "velocity": frozenset({"where"}),
     "linearized": frozenset({"where"}),
@@ -185,7 +186,7 @@ def _draw(result: Result, figure: Figure, asked: Asked) -> Any:
             "linearized": tangent.linearized_figure,
         }
         return figures[figure](_records(result, asked), **asked.size)
-    return _draw_barriers(result, asked)
+    return _draw_barriers(result, figure, asked)
 
 
 def _draw_clusters(result: Result, figure: Figure, asked: Asked) -> Any:
@@ -245,10 +246,10 @@ def _records(result: Result, asked: Asked) -> list[dict[str, Any]]:
     return [record for record, keep in zip(result.records, kept.tolist(), strict=True) if keep]
 
 
-def _draw_barriers(result: Result, asked: Asked) -> Any:
+def _draw_barriers(result: Result, figure: Figure, asked: Asked) -> Any:
     """Paths, barriers and their means over pairs; of one split, test if there is no other word."""
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
-    from landscape_cli.plots.barrier import barrier_figure
+    from landscape_cli.plots.barrier import barrier_figure, layers_figure
 
     chosen = _records(result, asked)
     splits = {record.get("split") for record in chosen}
@@ -257,5 +258,7 @@ def _draw_barriers(result: Result, asked: Asked) -> Any:
         kind: [record for record in chosen if record["kind"] == kind and record.get("split") == split]
         for kind in ("path-point", "barrier", "barrier-summary")
     }
+    if figure == "layers":
+        return layers_figure(of_kind["barrier"], **asked.size)
     summary = of_kind["barrier-summary"] or barriers_by_spawn_time(of_kind["barrier"], split=split)
     return barrier_figure(of_kind["path-point"], of_kind["barrier"], summary, **asked.size)

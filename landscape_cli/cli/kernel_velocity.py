@@ -72,7 +72,7 @@ def command(
     output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
 
     from landscape_cli.compute.device import placement, set_threads
-    from landscape_cli.jobs.barriers import BarrierSettings
+    from landscape_cli.jobs.barriers import Barriers, BarrierSettings
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.kernels import Kernels, KernelSettings
     from landscape_cli.jobs.velocities import intervals, measure_velocities, missing_hint
@@ -94,13 +94,12 @@ def command(
     sampling = Sampling((split,), None if balanced else samples, None, seed)
     bench = Bench(sampling, where, network=asked_network, data=asked_data, statistics=False, note=output.note)
     other = Bench(Sampling(("test",), seed=seed), where, network=asked_network, data=asked_data, note=output.note)
-    kernels = Kernels(bench, settings)
+    kernels, siblings = Kernels(bench, settings), Barriers(other, BarrierSettings(points))
     with output.bar(len(found), "intervals") as show:
         try:
             for record in measure_velocities(
-                kernels, found, barriers=other if barriers else None, settings=BarrierSettings(points), progress=show,
-                note=output.note,
-            ):  # fmt: skip
+                kernels, found, barriers=siblings if barriers else None, progress=show, note=output.note
+            ):
                 output.emit(record)
         except KeyboardInterrupt:
             raise InterruptedRunError(

@@ -1,11 +1,13 @@
 """Options that say what to measure and where, shared by the commands that do."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from landscape_cli.compute.choices import BatchNormMode, SplitChoice
+from landscape_cli.compute.choices import BatchNormMode, Side, SplitChoice
+from landscape_cli.errors import UsageError
 from landscape_cli.jobs.pairs import Pairing
 
 MEASURE = "Measurement"
@@ -53,6 +55,28 @@ Refine = Annotated[
     int,
     typer.Option("--refine", min=0, help="Rounds of finer search around each maximum.", rich_help_panel=MEASURE),
 ]
+Span = Annotated[
+    str,
+    typer.Option(
+        "--span", metavar="LOW,HIGH", help="From which α to which: the line goes on beyond the two.",
+        rich_help_panel=MEASURE,
+    ),
+]  # fmt: skip
+Layerwise = Annotated[
+    bool,
+    typer.Option("--layerwise", help="Move one layer at a time, a barrier for each.", rich_help_panel=MEASURE),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers", metavar="NAME,…", help="With --layerwise: only these; * stands for anything.",
+        rich_help_panel=MEASURE,
+    ),
+]  # fmt: skip
+Others = Annotated[
+    Side,
+    typer.Option("--others", help="With --layerwise: where the other layers stay.", rich_help_panel=MEASURE),
+]
 CurveOut = Annotated[
     Path | None,
     typer.Option("--curve-out", help="File for every point of every line, as JSON lines.", rich_help_panel=MEASURE),
@@ -60,3 +84,21 @@ CurveOut = Annotated[
 RecordsOut = Annotated[
     Path | None, typer.Option("--out", "-o", help="File that gets the records too.", rich_help_panel=MEASURE)
 ]
+
+
+def parse_span(text: str) -> tuple[float, float]:
+    """The ends of a line as a person writes them.
+
+    >>> parse_span("-0.5,1.5")
+    (-0.5, 1.5)
+
+    Raises:
+        UsageError: If they are no two numbers around 0 and 1.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--span {text}: two numbers are needed", "as in --span=-0.5,1.5") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low <= 0 and high >= 1):
+        raise UsageError(f"--span {text}: the line goes at least from 0 to 1", "as in --span=-0.5,1.5")
+    return low, high

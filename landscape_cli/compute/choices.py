@@ -6,6 +6,7 @@ Precision = Literal["float32", "float64", "tf32", "bf16", "fp16"]
 BatchNormMode = Literal["recompute", "lerp", "keep"]
 SplitName = Literal["train", "test"]
 SplitChoice = Literal["train", "test", "both"]
+Side = Literal["a", "b"]  # of a pair
 KeepResume = Literal["all", "last", "none"]
 
 

@@ -1,18 +1,30 @@
-"""Measuring barriers between checkpoints on disk."""
+"""Measuring barriers between checkpoints on disk: along the line between them, or layer by layer."""
 
+import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from landscape_cli.compute.choices import BatchNormMode
+from landscape_cli.compute.choices import BatchNormMode, Side
 from landscape_cli.compute.device import math_mode
 from landscape_cli.compute.evaluation import Evaluation, evaluate, forward_operations
-from landscape_cli.compute.weights.barrier import POINTS, REFINE, PathPoint, barriers, grid, measure_on, search
-from landscape_cli.compute.weights.interpolation import LinearPath
-from landscape_cli.errors import CheckpointError
+from landscape_cli.compute.weights.barrier import (
+    POINTS,
+    REFINE,
+    UNIT,
+    PathPoint,
+    Span,
+    barriers,
+    grid,
+    measure_on,
+    search,
+)
+from landscape_cli.compute.weights.distances import by_layer
+from landscape_cli.compute.weights.interpolation import LinearPath, Prepared
+from landscape_cli.errors import CheckpointError, UsageError
 from landscape_cli.jobs.bench import Bench, Setup
 from landscape_cli.jobs.pairs import Subject
-from landscape_cli.jobs.subjects import load_state
+from landscape_cli.jobs.path_ends import PathEnds, Results, Statistics
 from landscape_cli.store.cache import PointCache
 from landscape_cli.store.checkpoints import Checkpoint
 
@@ -26,123 +38,227 @@ class BarrierSettings:
     """How to measure a barrier.
 
     Args:
-        points: Points of the grid.
+        points: Points of the grid from 0 to 1.
         refine: Rounds of the finer search around each maximum.
         batch_norm: What happens to batch-norm statistics on the path.
+        span: From which α to which; the line goes on beyond the two networks.
+        layers: Patterns of layers that are moved one at a time; None moves all at once.
+        others: At which network the other layers stay meanwhile.
         fresh: Measure again what is already known.
     """
 
     points: int = POINTS
     refine: int = REFINE
     batch_norm: BatchNormMode = "recompute"
+    span: Span = UNIT
+    layers: tuple[str, ...] | None = None
+    others: Side = "a"
     fresh: bool = False
 
 
 @dataclass(frozen=True)
-class PairResult:
-    """What was measured between two checkpoints.
+class PathResult:
+    """What was measured on one path between two checkpoints.
 
     Args:
         records: One a split.
         points: The whole path, by α.
         reused: How many points were known before.
+        layer: The layer that moved, if only one did.
     """
 
     records: list[dict[str, Any]]
     points: list[PathPoint]
     reused: int
+    layer: str | None = None
 
 
-def measure_pair(
-    bench: Bench, first: Subject, second: Subject, settings: BarrierSettings, progress: Progress | None = None
-) -> PairResult:
-    """Measure the path between two checkpoints; points that were measured before are not measured again.
+class Barriers:
+    """Measures barriers of many pairs; what they share is read, laid out and evaluated once.
 
-    Raises:
-        CheckpointError: If one is damaged, or they are not of one network.
-        DataError: If the data does not fit the network.
-        UsageError: If it is not known what network or data they belong to.
+    Args:
+        bench: Networks and samples.
+        settings: How to measure.
     """
-    a, b = first.checkpoint, second.checkpoint
-    same_network(a, b)
-    setup = bench.setup((first, second))
-    identity = {"version": VERSION, "a": a.hash(), "b": b.hash(), **bench.identity(setup, settings.batch_norm)}
-    cache = PointCache("barrier", identity, fresh=settings.fresh)
-    known = {p.alpha: p for p in (_point(document, bench.sampling.splits) for document in cache.read())}
-    points: list[PathPoint] = []
-    with math_mode(bench.where):
-        own, path = _walker(bench, setup, settings, a, b)
-        measure = measure_on(path, setup.splits, batch=bench.sampling.batch)
-        expected = len(grid(settings.points)) + 4 * settings.refine
-        for point in search(measure, points=settings.points, refine=settings.refine, known=known):
-            points.append(point)
-            if point.alpha not in known:
-                cache.add({"alpha": point.alpha, "results": {k: asdict(v) for k, v in point.results.items()}})
-            if progress is not None:
-                progress(len(points), max(expected, len(points)))
-    points.sort(key=lambda point: point.alpha)
-    recomputed = path.mode == "recompute" and setup.statistics is not None
-    tail = {
-        "points": len(points),
-        "grid": settings.points,
-        "refine": settings.refine,
-        "batch_norm": path.mode,
-        "bn_samples": len(setup.statistics) if recomputed and setup.statistics is not None else None,
-        **bench.context(setup),
-        **common_entries(first, second),
-    }
-    records = [
-        {"kind": "barrier", "a": a.label, "b": b.label, "split": split}
-        | _readings(found)
-        | own.get(split, {})
-        | {"samples": points[0].results[split].samples}
-        | tail
-        for split, found in barriers(points).items()
-    ]
-    return PairResult(records, points, reused=sum(point.alpha in known for point in points))
 
+    def __init__(self, bench: Bench, settings: BarrierSettings) -> None:
+        self.bench = bench
+        self.settings = settings
+        self.ends = PathEnds(bench, fresh=settings.fresh)
 
-def _walker(
-    bench: Bench, setup: Setup, settings: BarrierSettings, a: Checkpoint, b: Checkpoint
-) -> tuple[dict[str, dict[str, float]], LinearPath]:
-    """The path between two checkpoints, and their risks under their own batch norm where the path replaces that."""
-    own: dict[str, dict[str, float]] = {}
-    states = (a.tensors(), b.tensors())
-    for name, state, end in zip("ab", states, (a, b), strict=True):
-        load_state(setup.network, state, end.label)
+    def paths(self, first: Subject, second: Subject, progress: Progress | None = None) -> Iterator[PathResult]:
+        """The line between two checkpoints, or a path a layer if the settings say so, each as it is done.
+
+        Raises:
+            CheckpointError: If one is damaged, or they are not of one network.
+            DataError: If the data does not fit the network.
+            UsageError: If it is not known what network or data they belong to, or no layer has such a name.
+        """
+        if self.settings.layers is None:
+            yield self.line(first, second, progress)
+            return
+        same_network(first.checkpoint, second.checkpoint)
+        names = list(self._layers(self.bench.setup((first, second))))
+        for number, layer in enumerate(names):
+
+            def tell(done: int, of: int, number: int = number) -> None:
+                if progress is not None:
+                    progress(number * of + done, len(names) * of)
+
+            yield self.line(first, second, tell, layer=layer)
+
+    def line(
+        self, first: Subject, second: Subject, progress: Progress | None = None, *, layer: str | None = None
+    ) -> PathResult:
+        """The line between two checkpoints; points that were measured before are not measured again.
+
+        Args:
+            first: The network at α = 1.
+            second: The network at α = 0.
+            progress: Told how many points are done, and of how many.
+            layer: The only layer that moves; the others stay at the network that the settings name.
+
+        Raises:
+            CheckpointError: If one is damaged, or they are not of one network.
+            DataError: If the data does not fit the network.
+            UsageError: If it is not known what network or data they belong to.
+        """
+        bench, settings, a, b = self.bench, self.settings, first.checkpoint, second.checkpoint
+        same_network(a, b)
+        setup = bench.setup((first, second))
+        identity = {"version": VERSION, "a": a.hash(), "b": b.hash(), **bench.identity(setup, settings.batch_norm)}
+        moved = {} if layer is None else {"layer": layer, "others": settings.others}
+        cache = PointCache("barrier", identity | moved, fresh=settings.fresh)
+        known = {p.alpha: p for p in (_point(document, bench.sampling.splits) for document in cache.read())}
+        points: list[PathPoint] = []
+        with math_mode(bench.where):
+            own = self._own(setup, first, second)
+            path = self._path(setup, first, second, layer)
+            measure = self._sharing(measure_on(path, setup.splits, batch=bench.sampling.batch), setup, first, second,
+                                    path, layer)  # fmt: skip
+            expected = len(grid(settings.points, settings.span)) + 4 * settings.refine
+            for point in search(
+                measure, points=settings.points, refine=settings.refine, known=known, span=settings.span
+            ):
+                points.append(point)
+                if point.alpha not in known:
+                    cache.add({"alpha": point.alpha, "results": {k: asdict(v) for k, v in point.results.items()}})
+                if progress is not None:
+                    progress(len(points), max(expected, len(points)))
+        points.sort(key=lambda point: point.alpha)
+        recomputed = path.mode == "recompute" and setup.statistics is not None
+        tail = {
+            "points": len(points),
+            "grid": settings.points,
+            "refine": settings.refine,
+            "batch_norm": path.mode,
+            "bn_samples": len(setup.statistics) if recomputed and setup.statistics is not None else None,
+            **bench.context(setup),
+            **common_entries(first, second),
+        }
+        records = [
+            {"kind": "barrier", "a": a.label, "b": b.label, "split": split}
+            | moved
+            | _readings(found)
+            | own.get(split, {})
+            | {"samples": points[0].results[split].samples}
+            | tail
+            for split, found in barriers(points).items()
+        ]
+        return PathResult(records, points, reused=sum(point.alpha in known for point in points), layer=layer)
+
+    def _path(self, setup: Setup, first: Subject, second: Subject, layer: str | None) -> LinearPath:
+        one, two = (self.ends.prepared(end, setup) for end in (first, second))
+        if layer is not None:
+            names = self._layers(setup)[layer]
+            if self.settings.others == "a":
+                two = Prepared({**one.tensors, **{name: two.tensors[name] for name in names}})
+            else:
+                one = Prepared({**two.tensors, **{name: one.tensors[name] for name in names}})
+        return LinearPath(
+            setup.network,
+            one,
+            two,
+            batch_norm=self.settings.batch_norm,
+            statistics=setup.statistics,
+            batch=self.bench.sampling.batch,
+        )
+
+    def _layers(self, setup: Setup) -> dict[str, list[str]]:
+        """The tensors of each layer that trains and is asked for; its statistics are among them."""
+        trained = by_layer(name for name, p in setup.network.named_parameters() if p.requires_grad)
+        patterns = self.settings.layers or ("*",)
+        found = {
+            layer: names
+            for layer, names in by_layer(setup.network.state_dict()).items()
+            if layer in trained and any(fnmatch.fnmatchcase(layer, pattern) for pattern in patterns)
+        }
+        for pattern in patterns:
+            if not fnmatch.filter(trained, pattern):
+                raise UsageError(f"{setup.spec.name} has no layer '{pattern}'", f"its layers: {', '.join(trained)}")
+        return found
+
+    def _own(self, setup: Setup, first: Subject, second: Subject) -> dict[str, dict[str, float]]:
+        """The ends' risks under their own batch norm, where the path replaces that."""
+        own: dict[str, dict[str, float]] = {}
+        if setup.statistics is None or self.settings.batch_norm != "recompute":
+            return own
+        for side, end in zip("ab", (first, second), strict=True):
+
+            def measure(end: Subject = end) -> Results:
+                setup.network.load_state_dict(self.ends.prepared(end, setup).tensors)
+                batch = self.bench.sampling.batch
+                return {name: evaluate(setup.network, part, batch=batch) for name, part in setup.splits.items()}
+
+            for split, result in self.ends.evaluation(end, setup, "own", measure).items():
+                own.setdefault(split, {}).update({f"own_error_{side}": result.error, f"own_loss_{side}": result.loss})
+        return own
+
+    def _sharing(
+        self,
+        measure: Callable[[float], PathPoint],
+        setup: Setup,
+        first: Subject,
+        second: Subject,
+        path: LinearPath,
+        layer: str | None,
+    ) -> Callable[[float], PathPoint]:
+        """The same function, which takes over from other paths what is known of a checkpoint at an end."""
+        statistics: Statistics = "recompute" if path.mode == "recompute" else "own"
+        ends = {1.0: first, 0.0: second}
+        if path.mode == "keep" or layer is not None:  # the other end has been given something of the first
+            ends.pop(0.0 if layer is None or self.settings.others == "a" else 1.0)
+
+        def look(alpha: float) -> PathPoint:
+            end = ends.get(alpha)
+            if end is None:
+                return measure(alpha)
+            return PathPoint(alpha, self.ends.evaluation(end, setup, statistics, lambda: measure(alpha).results))
+
+        return look
+
+    def plan(self, first: Subject, second: Subject) -> dict[str, Any]:
+        """What measuring a pair would cost at most: points, images through the network, operations."""
+        settings = self.settings
+        same_network(first.checkpoint, second.checkpoint)
+        setup = self.bench.setup((first, second))
+        points = len(grid(settings.points, settings.span)) + 8 * settings.refine
+        if settings.layers is not None:
+            points *= len(self._layers(setup))
+        images = sum(map(len, setup.splits.values()))
         if setup.statistics is not None and settings.batch_norm == "recompute":
-            for split, samples in setup.splits.items():
-                result = evaluate(setup.network, samples, batch=bench.sampling.batch)
-                own.setdefault(split, {}).update({f"own_error_{name}": result.error, f"own_loss_{name}": result.loss})
-    path = LinearPath(
-        setup.network,
-        *states,
-        batch_norm=settings.batch_norm,
-        statistics=setup.statistics,
-        batch=bench.sampling.batch,
-    )
-    return own, path
-
-
-def plan_pair(bench: Bench, first: Subject, second: Subject, settings: BarrierSettings) -> dict[str, Any]:
-    """What measuring a pair would cost at most: points, images through the network, operations."""
-    same_network(first.checkpoint, second.checkpoint)
-    setup = bench.setup((first, second))
-    points = len(grid(settings.points)) + 8 * settings.refine
-    images = sum(map(len, setup.splits.values()))
-    if setup.statistics is not None and settings.batch_norm == "recompute":
-        images += len(setup.statistics)
-    each = forward_operations(setup.network, next(iter(setup.splits.values())))
-    return {
-        "kind": "plan",
-        "a": first.checkpoint.label,
-        "b": second.checkpoint.label,
-        "network": setup.spec.name,
-        "data": setup.data.name,
-        "points": points,
-        "images": points * images,
-        "operations": points * images * each,
-    }
+            images += len(setup.statistics)
+        each = forward_operations(setup.network, next(iter(setup.splits.values())))
+        return {
+            "kind": "plan",
+            "a": first.checkpoint.label,
+            "b": second.checkpoint.label,
+            "network": setup.spec.name,
+            "data": setup.data.name,
+            "points": points,
+            "images": points * images,
+            "operations": points * images * each,
+        }
 
 
 def common_entries(first: Subject, second: Subject) -> dict[str, Any]:
@@ -172,7 +288,7 @@ def _readings(found: dict[str, Any]) -> dict[str, float]:
         values = asdict(found[risk])
         flat |= {f"{risk}_{key}": values[key] for key in ("sup", "sup_alpha", "mid", "chord", "chord_alpha")}
         flat |= {f"{risk}_a": values["first"], f"{risk}_b": values["second"]}
-    return flat
+    return flat | {f"accuracy_{side}": 1 - flat[f"error_{side}"] for side in "ab"}
 
 
 def _point(document: dict[str, Any], splits: Sequence[str]) -> PathPoint:
@@ -204,16 +320,12 @@ def with_context(
     return record | {key: value for key, value in common_entries(a, b).items() if key not in record}
 
 
-def curve(result: PairResult, a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
+def curve(result: PathResult, a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
     """The whole path as records, one a point and split."""
     for point in result.points:
         for split, value in point.results.items():
-            yield {
-                "kind": "path-point",
-                "a": a.label,
-                "b": b.label,
-                "split": split,
-                "alpha": point.alpha,
-                "error": value.error,
-                "loss": value.loss,
-            }
+            yield (
+                {"kind": "path-point", "a": a.label, "b": b.label, "split": split}
+                | ({} if result.layer is None else {"layer": result.layer})
+                | {"alpha": point.alpha, "error": value.error, "accuracy": 1 - value.error, "loss": value.loss}
+            )

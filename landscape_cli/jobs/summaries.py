@@ -14,7 +14,8 @@ def barriers_by_spawn_time(records: Iterable[dict[str, Any]], *, split: str = "t
     The spread is the sample standard deviation over pairs (None for one pair). A NaN among them makes the mean NaN.
 
     Args:
-        records: Records of kind ``barrier``; those of other splits, or of pairs that are no siblings, are left out.
+        records: Records of kind ``barrier``; those of other splits, of single layers, or of pairs that are no siblings,
+            are left out.
         split: Which split.
 
     Returns:
@@ -22,7 +23,8 @@ def barriers_by_spawn_time(records: Iterable[dict[str, Any]], *, split: str = "t
     """
     groups: dict[float, list[dict[str, Any]]] = {}
     for record in records:
-        if record.get("kind") == "barrier" and record["split"] == split and record.get("spawn_epoch") is not None:
+        whole = record.get("kind") == "barrier" and "layer" not in record
+        if whole and record["split"] == split and record.get("spawn_epoch") is not None:
             groups.setdefault(record["spawn_epoch"], []).append(record)
     return [
         {"kind": "barrier-summary", "spawn_epoch": epoch, "split": split, "pairs": len(group)}

@@ -6,8 +6,7 @@ from typing import Any
 
 from landscape_cli.compute.tangent.distances import velocity
 from landscape_cli.errors import LandscapeError, UsageError
-from landscape_cli.jobs.barriers import BarrierSettings, measure_pair
-from landscape_cli.jobs.bench import Bench
+from landscape_cli.jobs.barriers import Barriers
 from landscape_cli.jobs.kernels import Kernels, kernel_pair
 from landscape_cli.jobs.lineage import children_of
 from landscape_cli.jobs.pairs import Subject, pair
@@ -73,8 +72,7 @@ def measure_velocities(
     kernels: Kernels,
     found: Sequence[Interval],
     *,
-    barriers: Bench | None,
-    settings: BarrierSettings,
+    barriers: Barriers | None,
     progress: Callable[[int, int], None] = lambda done, of: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Any]]:
@@ -83,8 +81,7 @@ def measure_velocities(
     Args:
         kernels: What measures kernels; each checkpoint's is computed once.
         found: The intervals.
-        barriers: Where siblings are measured that were spawned at t; None leaves barriers out.
-        settings: How barriers are measured.
+        barriers: What measures siblings that were spawned at t; None leaves barriers out.
         progress: Told how many intervals are done.
         note: Told of children that could not be measured.
 
@@ -105,7 +102,7 @@ def measure_velocities(
             "distance": pair_record["distance"],
         }
         if barriers is not None:
-            record |= _barrier(barriers, settings, run, interval.start, note)
+            record |= _barrier(barriers, run, interval.start, note)
         same = ("alignment_a", "participation_a", "effective_rank_a")
         record |= {name.removesuffix("_a"): pair_record[name] for name in same if name in pair_record}
         if "layers" in pair_record:
@@ -117,9 +114,7 @@ def measure_velocities(
         yield record | ends[0].context
 
 
-def _barrier(
-    bench: Bench, settings: BarrierSettings, run: Run, step: int, note: Callable[[str], None]
-) -> dict[str, Any]:
+def _barrier(barriers: Barriers, run: Run, step: int, note: Callable[[str], None]) -> dict[str, Any]:
     """Mean error barrier between siblings spawned from a run at a step; None without two of them."""
     children = [child for child in children_of(run) if (child.lineage or {}).get("step") == step and child.steps()]
     values = []
@@ -127,7 +122,7 @@ def _barrier(
         subjects = [Subject(child.checkpoint(child.steps()[-1])) for child in children]
         for first, second in pair(subjects, "siblings"):
             try:
-                values += [record["error_sup"] for record in measure_pair(bench, first, second, settings).records]
+                values += [record["error_sup"] for record in barriers.line(first, second).records]
             except LandscapeError as error:
                 note(f"no barrier at step {step}: {error.message}")
     return {"error_barrier": sum(values) / len(values) if values else None, "pairs": len(values)}

@@ -63,13 +63,53 @@ def barrier_figure(
     return drawn
 
 
+def layers_figure(
+    barriers: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """Error barrier of each layer moved alone, in the network's order; the mean over pairs, and each pair.
+
+    Args:
+        barriers: Records of kind ``barrier`` with a layer, of one split.
+        title: In place of its own.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+        UsageError: If no record is of a single layer.
+    """
+    layers: dict[str, list[float]] = {}
+    for record in barriers:
+        if record.get("layer") is not None:
+            layers.setdefault(str(record["layer"]), []).append(100 * float(record["error_sup"]))
+    if not layers:
+        raise UsageError("none of these barriers is of a single layer", "landscape barrier --layerwise measures them")
+    split, pairs = barriers[0]["split"], max(map(len, layers.values()))
+    with figure(width or 4.2, height or max(2.0, 0.8 + 0.17 * len(layers))) as (drawn, axes):
+        rows = range(len(layers))
+        axes.barh(rows, [sum(v) / len(v) for v in layers.values()], height=0.7, color=COLORS[0], zorder=2)
+        if pairs > 1:
+            spots = [(value, row) for row, values in zip(rows, layers.values(), strict=True) for value in values]
+            axes.scatter(*zip(*spots, strict=True), s=10, color=COLORS[1], linewidths=0, zorder=3, label="each pair")
+            axes.legend()
+        axes.set_yticks(list(rows), list(layers), fontsize=7 if len(layers) < 30 else 5)
+        axes.invert_yaxis()
+        axes.set(xlabel=f"{split} error barrier (points of %)", xlim=(0, None))
+        told = "of one pair" if pairs == 1 else f"mean of {pairs} pairs"
+        axes.set_title(title or f"Barrier of each layer moved alone, {told}")
+    return drawn
+
+
 def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
     """Error along the paths: of siblings coloured by spawn time, of others by the pair."""
     import matplotlib as mpl
 
     curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for point in points:
-        if point["split"] == split:
+        if point["split"] == split and "layer" not in point:
             curves.setdefault((point["a"], point["b"]), []).append(point)
     epochs = [row["spawn_epoch"] for row in summary]
     times = {(r["a"], r["b"]): r["spawn_epoch"] for r in barriers if r.get("spawn_epoch") in epochs}
@@ -92,7 +132,10 @@ def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: R
         )
         shown.add(label)
     first = "α, weight of the first child" if times else "α, weight of the first network"
-    axes.set(xlabel=first, ylabel=f"{split} error (%)", xlim=(0, 1), ylim=(0, None))
+    reach = [float(p["alpha"]) for line in drawn.values() for p in line]
+    axes.set(xlabel=first, ylabel=f"{split} error (%)", xlim=(min(reach), max(reach)), ylim=(0, None))
+    for end in {0, 1} if min(reach) < 0 or max(reach) > 1 else ():
+        axes.axvline(end, color="#999999", linewidth=0.7, linestyle=":")
     axes.set_title("Error between two children" if times else "Error along the path")
     handles, labels = axes.get_legend_handles_labels()
     if times:  # in order of time, whatever the order of the records

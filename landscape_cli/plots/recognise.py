@@ -32,6 +32,7 @@ Figure = Literal[
     "importance",
     "progress",
     "barrier",
+    "layers",
     "kernels",
     "velocity",
     "linearized",
@@ -43,7 +44,7 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "trajectories": ("trajectories",),
     "clusters": ("dendrogram", "importance"),
     "progress": ("progress",),
-    "barrier": ("barrier",),
+    "barrier": ("barrier", "layers"),
     "kernel-distance": ("kernels",),
     "kernel-velocity": ("velocity",),
     "linearization": ("linearized",),
@@ -103,6 +104,8 @@ class Result:
                 f"{self.name}: there is no figure '{asked}' of {self.kind} results",
                 f"there is {', '.join(possible)}",
             )
+        if asked is None and self.kind == "barrier" and all("layer" in record for record in self.records):
+            return "layers"
         return asked or possible[0]
 
     def default_out(self, figure: Figure) -> Path:

@@ -55,6 +55,26 @@ def test_a_dry_run_measures_nothing(cli: Cli) -> None:
     assert plan["images"] == plan["points"] * (1442 + 355)
 
 
+def test_layers_one_by_one_and_beyond_the_ends(cli: Cli, tmp_path: Path) -> None:
+    two = (SAMPLES / "early-a", SAMPLES / "early-b")
+    done = cli("barrier", *two, *FAST, "--layerwise", "--layers", "conv*", "--curve-out", tmp_path / "paths.jsonl")
+    assert [r["layer"] for r in done.records] == [f"conv{i}" for i in range(1, 7)]
+    points = [json.loads(line) for line in (tmp_path / "paths.jsonl").read_text().splitlines()]
+    assert len(points) == 18
+    assert all(p["accuracy"] == 1 - p["error"] for p in points)
+    cli("barrier", *two, *FAST, "--span=-0.5,1.5", "--curve-out", tmp_path / "far.jsonl")
+    far = [json.loads(line)["alpha"] for line in (tmp_path / "far.jsonl").read_text().splitlines()]
+    assert far == [-0.5, 0.0, 0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize("words", [["--span", "0.2,1"], ["--span", "one,two"], ["--span", "0"], ["--layers", "conv1"]])
+def test_words_that_mean_nothing(cli: Cli, words: list[str]) -> None:
+    done = cli("barrier", SAMPLES / "early-a", SAMPLES / "early-b", *FAST, *words)
+    assert done.status == 2
+    assert done.out == ""
+    assert words[0] in done.err
+
+
 def test_info_of_a_run(cli: Cli) -> None:
     (record,) = cli("info", SAMPLES / "parent").records
     assert (record["kind"], record["status"], record["network"], record["data"]) == (

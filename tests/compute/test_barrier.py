@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,6 +82,25 @@ def test_a_grid_has_its_ends_and_its_middle(points: int) -> None:
     assert {0.0, 0.5, 1.0} <= set(alphas)
     assert len(alphas) == points + (points % 2 == 0)
     assert alphas == sorted(alphas)
+
+
+@given(st.integers(2, 30), st.floats(-2, 0), st.floats(1, 3))
+def test_a_longer_grid_holds_the_shorter_one(points: int, low: float, high: float) -> None:
+    alphas = grid(points, (low, high))
+    assert [a for a in alphas if 0 <= a <= 1] == grid(points)
+    assert (alphas[0], alphas[-1]) == (low, high)
+    assert max(b - a for a, b in pairwise(alphas)) <= 1 / (points - 1) + 1e-12
+
+
+@pytest.mark.parametrize("span", [(0.1, 1), (0, 0.9), (-math.inf, 1), (0, math.nan)])
+def test_a_grid_that_leaves_out_an_end_is_refused(span: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="at least from 0 to 1"):
+        grid(5, span)
+
+
+@given(st.lists(st.floats(0, 10), min_size=3, max_size=3), st.floats(0, 100), st.floats(0, 100))
+def test_what_lies_beyond_is_no_part_of_a_barrier(risks: list[float], before: float, after: float) -> None:
+    assert read_barrier([-1, 0, 0.5, 1, 2], [before, *risks, after]) == read_barrier([0, 0.5, 1], risks)
 
 
 @given(st.floats(0.05, 0.95), st.floats(5, 40))

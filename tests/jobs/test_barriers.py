@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from landscape_cli.compute.device import placement
+from landscape_cli.compute.evaluation import evaluate
 from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import CheckpointError, NetworkError, UsageError
 from landscape_cli.jobs import barriers as jobs
 from landscape_cli.jobs import subjects
-from landscape_cli.jobs.barriers import BarrierSettings, PairResult, curve, measure_pair
+from landscape_cli.jobs.barriers import Barriers, BarrierSettings, PathResult, curve
 from landscape_cli.jobs.bench import Bench, Sampling
 from landscape_cli.jobs.pairs import Subject, default_pairing, pair
 from landscape_cli.jobs.summaries import barriers_by_spawn_time
@@ -36,8 +38,8 @@ def bench(**options: object) -> Bench:
     return Bench(settings.pop("sampling"), settings.pop("where"), **settings)
 
 
-def measure(a: object, b: object, settings: BarrierSettings = FAST, **options: object) -> PairResult:
-    return measure_pair(bench(**options), subject(a), subject(b), settings)
+def measure(a: object, b: object, settings: BarrierSettings = FAST, **options: object) -> PathResult:
+    return Barriers(bench(**options), settings).line(subject(a), subject(b))
 
 
 def test_the_samples_show_the_finding() -> None:
@@ -173,17 +175,17 @@ def test_other_peoples_files_with_network_and_data(tmp_path: Path) -> None:
 def test_other_data_is_allowed_and_said() -> None:
     told: list[str] = []
     table = bench(data=DataSpec("digits", train_size=300, label_noise=0.1), note=told.append)
-    (record,) = measure_pair(table, subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"), FAST).records
+    (record,) = Barriers(table, FAST).line(subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")).records
     assert record["other_data"] is True
     assert len(told) == 2
     assert "was trained on other data than the digits" in told[0]
-    measure_pair(table, subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"), FAST)
+    Barriers(table, FAST).line(subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"))
     assert len(told) == 2
 
 
 def test_inputs_are_normalised_as_in_training() -> None:
     kept = bench(data=DataSpec("digits", {"normalize": "none"}))
-    (record,) = measure_pair(kept, subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b"), FAST).records
+    (record,) = Barriers(kept, FAST).line(subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")).records
     (usual,) = measure(SAMPLES / "early-a", SAMPLES / "early-b").records
     assert record["error_a"] == usual["error_a"]
 
@@ -290,13 +292,13 @@ def test_pairs() -> None:
 
 def test_unknown_entries_of_the_inputs_pass_through() -> None:
     a, b = subject(SAMPLES / "early-a", tag="x", mine=1), subject(SAMPLES / "early-b", tag="x", mine=2)
-    (record,) = measure_pair(bench(), a, b, FAST).records
+    (record,) = Barriers(bench(), FAST).line(a, b).records
     assert (record["tag"], record["a_mine"], record["b_mine"]) == ("x", 1, 2)
 
 
 def test_the_whole_path_as_records() -> None:
     a, b = subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")
-    result = measure_pair(bench(sampling=Sampling(samples=50)), a, b, FAST)
+    result = Barriers(bench(sampling=Sampling(samples=50)), FAST).line(a, b)
     points = list(curve(result, a.checkpoint, b.checkpoint))
     assert {p["split"] for p in points} == {"train", "test"}
     tests = [p for p in points if p["split"] == "test"]
@@ -325,3 +327,85 @@ def test_averages_over_pairs() -> None:
     assert rows[1]["error_sup_std"] is None
     assert rows[0]["error_ends"] == pytest.approx(0.2)
     assert math.isnan(barriers_by_spawn_time([record(0, 0.1), record(0, math.nan)])[0]["loss_mid_mean"])
+
+
+def test_pairs_that_share_a_checkpoint_read_and_evaluate_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [subject(SAMPLES / name) for name in ("early-a", "early-b", "late-a", "late-b", "parent")]
+    settings = BarrierSettings(points=3, refine=0, fresh=True)
+    apart = [Barriers(bench(), settings).line(a, b).records for a, b in pair(ends, "all")]
+    walked: list[float] = []
+    original = jobs.measure_on
+
+    def counting(*arguments: object, **options: object):
+        inner = original(*arguments, **options)  # type: ignore[arg-type]
+        return lambda alpha: walked.append(alpha) or inner(alpha)
+
+    monkeypatch.setattr(jobs, "measure_on", counting)
+    together = Barriers(bench(), settings)
+    assert [together.line(a, b).records for a, b in pair(ends, "all")] == apart
+    assert together.ends.read == 5
+    assert len(walked) == 10 + 5  # the middle of each line, and each checkpoint
+
+
+def test_shared_ends_have_the_path_s_batch_norm(resnets: list[Path]) -> None:
+    """Whatever is shared between pairs is what each pair alone measures."""
+    ends = [subject(path) for path in resnets]
+    for mode in ("recompute", "lerp", "keep"):
+        settings = BarrierSettings(points=3, refine=0, batch_norm=mode, fresh=True)  # type: ignore[arg-type]
+        together = Barriers(bench(), settings)
+        for a, b in ((ends[0], ends[1]), (ends[1], ends[0])):
+            (found,) = together.line(a, b).records
+            (alone,) = Barriers(bench(), settings).line(a, b).records
+            assert found == alone
+
+
+@pytest.mark.parametrize("others", ["a", "b"])
+def test_one_layer_moves_and_the_others_stay(others: str) -> None:
+    """Against a network put together by hand."""
+    a, b = subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")
+    table = bench()
+    settings = BarrierSettings(points=5, refine=0, layers=("conv2", "he*"), others=others)  # type: ignore[arg-type]
+    found = list(Barriers(table, settings).paths(a, b))
+    assert [result.layer for result in found] == ["conv2", "head"]
+    one, two = a.checkpoint.tensors(), b.checkpoint.tensors()
+    setup = table.setup((a, b))
+    for result in found:
+        (record,) = result.records
+        assert (record["layer"], record["others"]) == (result.layer, others)
+        for point in result.points:
+            mixed = dict(one if others == "a" else two)
+            for name in (f"{result.layer}.weight", f"{result.layer}.bias"):
+                mixed[name] = point.alpha * one[name] + (1 - point.alpha) * two[name]
+            setup.network.load_state_dict(mixed)
+            by_hand = evaluate(setup.network, setup.splits["test"])
+            assert point.results["test"].loss == pytest.approx(by_hand.loss, rel=1e-5)
+            assert point.results["test"].error == by_hand.error
+
+
+def test_every_layer_that_trains_has_its_turn(resnets: list[Path]) -> None:
+    settings = BarrierSettings(points=3, refine=0, layers=())
+    table = bench()
+    found = list(Barriers(table, settings).paths(subject(resnets[0]), subject(resnets[1])))
+    network = table.setup([subject(resnets[0])]).network
+    assert [result.layer for result in found] == [
+        name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))
+    ]
+    with pytest.raises(UsageError, match="has no layer 'nothing'") as caught:
+        list(Barriers(table, replace(settings, layers=("nothing",))).paths(subject(resnets[0]), subject(resnets[1])))
+    assert "stage1.0.conv1" in (caught.value.hint or "")
+
+
+def test_beyond_the_two_networks_the_line_goes_on() -> None:
+    a, b = subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")
+    table = bench()
+    near = Barriers(table, BarrierSettings(points=5, refine=1)).line(a, b)
+    far = Barriers(table, BarrierSettings(points=5, refine=1, span=(-0.3, 1.5))).line(a, b)
+    assert far.reused == len(near.points)
+    assert [p.alpha for p in far.points if not 0 <= p.alpha <= 1] == [-0.3, -0.25, 1.25, 1.5]
+    readings = [k for k in near.records[0] if k != "points"]
+    assert {k: far.records[0][k] for k in readings} == {k: near.records[0][k] for k in readings}
+    one, two = a.checkpoint.tensors(), b.checkpoint.tensors()
+    setup = table.setup((a, b))
+    setup.network.load_state_dict({name: 1.5 * one[name] - 0.5 * two[name] for name in one})
+    by_hand = evaluate(setup.network, setup.splits["test"])
+    assert far.points[-1].results["test"].loss == pytest.approx(by_hand.loss, rel=1e-4)

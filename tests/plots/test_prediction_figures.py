@@ -13,13 +13,14 @@ import pytest
 
 from landscape_cli.errors import DataError, UsageError
 from landscape_cli.plots import interactive
-from landscape_cli.plots.barrier import barrier_figure
+from landscape_cli.plots.barrier import barrier_figure, layers_figure
 from landscape_cli.plots.coloring import coloring
 from landscape_cli.plots.dendrogram import branches, dendrogram_figure, importance_figure
 from landscape_cli.plots.embedded import Embedded, label_of, reference_rows, tracks
 from landscape_cli.plots.embedding import embedding_figure
 from landscape_cli.plots.interactive import interactive_page
 from landscape_cli.plots.progress import progress_figure
+from landscape_cli.plots.recognise import Result
 from landscape_cli.plots.spectrum import spectrum_figure, stress_figure
 from landscape_cli.plots.style import COLORS, MARKERS, save
 from landscape_cli.plots.trajectories import trajectories_figure
@@ -585,3 +586,17 @@ def test_a_browser_runs_it(tmp_path: Path) -> None:
     assert "CONSOLE" not in done.stderr
     assert all(f"{network} (8)" in done.stdout for network in NETWORKS)
     assert 'aria-pressed="true"' in done.stdout
+
+
+def test_the_barrier_of_each_layer_is_its_bar() -> None:
+    records = [
+        {"kind": "barrier", "a": f"a{pair}", "b": "b", "split": "test", "layer": layer, "error_sup": value + pair / 100}
+        for pair in (0, 1)
+        for layer, value in (("conv1", 0.4), ("conv2", 0.1), ("head", 0.0))
+    ]
+    (axes,) = layers_figure(records).axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([40.5, 10.5, 0.5])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["conv1", "conv2", "head"]
+    assert Result("barrier", records=records).figure(None) == "layers"
+    with pytest.raises(UsageError, match="none of these barriers is of a single layer"):
+        layers_figure([{**records[0], "layer": None}])

@@ -1,6 +1,7 @@
 """Error barriers: readings of a risk along a path, and the search for its maximum.
 
 Fort et al. 2020, section 2; Frankle et al. 2020 (``sup``, there called instability); Entezari et al. 2022 (``mid``).
+α = 1 is the first network, α = 0 the second.
 """
 
 import math
@@ -11,7 +12,10 @@ import numpy as np
 
 from landscape_cli.compute.evaluation import Evaluation, evaluate
 from landscape_cli.compute.samples import BATCH, Samples
-from landscape_cli.compute.weights.interpolation import LinearPath
+from landscape_cli.compute.weights.interpolation import Path
+
+Span = tuple[float, float]
+UNIT: Span = (0.0, 1.0)
 
 POINTS = 25
 REFINE = 3
@@ -57,7 +61,7 @@ def read_barrier(alphas: Sequence[float], risks: Sequence[float]) -> Barrier:
     """Read the barrier off a sampled path; a NaN anywhere makes the maxima NaN, and α says where.
 
     Args:
-        alphas: Increasing, from 0 to 1, with ½ among them.
+        alphas: Increasing, with 0, ½ and 1 among them; what lies beyond 0 and 1 is no part of a barrier.
         risks: The risk at each.
 
     Raises:
@@ -65,14 +69,16 @@ def read_barrier(alphas: Sequence[float], risks: Sequence[float]) -> Barrier:
 
     >>> read_barrier([0, 0.5, 1], [0.1, 0.4, 0.2]).sup
     0.25
-    >>> read_barrier([0, 0.5, 1], [0.3, 0.3, 0.3]).chord
+    >>> read_barrier([-0.5, 0, 0.5, 1], [9.0, 0.3, 0.3, 0.3]).chord
     0.0
     """
     a, r = np.asarray(alphas, dtype=np.float64), np.asarray(risks, dtype=np.float64)
     where = {float(alpha): index for index, alpha in enumerate(a)}
     if len(a) != len(r) or not {0.0, 0.5, 1.0} <= where.keys():
         raise ValueError("a path needs a risk at each alpha, and alphas 0, 0.5 and 1")
-    first, second = float(r[where[1.0]]), float(r[where[0.0]])
+    first, middle, second = (float(r[where[alpha]]) for alpha in (1.0, 0.5, 0.0))
+    inside = (a >= 0) & (a <= 1)
+    a, r = a[inside], r[inside]
     level = (first + second) / 2
     # Written so that equal risks give exactly 0, whatever alpha is.
     chords = a * (r - first) + (1 - a) * (r - second)
@@ -80,7 +86,7 @@ def read_barrier(alphas: Sequence[float], risks: Sequence[float]) -> Barrier:
     return Barrier(
         sup=float(r[top]) - level,
         sup_alpha=float(a[top]),
-        mid=float(r[where[0.5]]) - level,
+        mid=middle - level,
         chord=float(chords[top_chord]),
         chord_alpha=float(a[top_chord]),
         first=first,
@@ -88,18 +94,31 @@ def read_barrier(alphas: Sequence[float], risks: Sequence[float]) -> Barrier:
     )
 
 
-def grid(points: int) -> list[float]:
-    """``points`` evenly spaced values from 0 to 1, and ½ if it is not among them.
+def grid(points: int, span: Span = UNIT) -> list[float]:
+    """``points`` evenly spaced values from 0 to 1, and ½ if it is not among them; beyond them the spacing goes on.
+
+    So the points from 0 to 1 are the same whatever the span, and are measured once.
+
+    Args:
+        points: From 0 to 1.
+        span: The smallest and the largest value; they are in the grid.
 
     Raises:
-        ValueError: If ``points`` is below 2.
+        ValueError: If ``points`` is below 2, or the span does not hold 0 and 1.
 
     >>> grid(4)
     [0.0, 0.3333333333333333, 0.5, 0.6666666666666666, 1.0]
+    >>> grid(3, (-0.7, 1.5))
+    [-0.7, -0.5, 0.0, 0.5, 1.0, 1.5]
     """
     if points < 2:
         raise ValueError("a path has at least its two ends")
-    return sorted({i / (points - 1) for i in range(points)} | {0.5})
+    low, high = span
+    if not (math.isfinite(low) and math.isfinite(high) and low <= 0 and high >= 1):
+        raise ValueError("a path goes at least from 0 to 1")
+    last = points - 1
+    steps = range(-math.floor(-low * last), math.floor(high * last) + 1)
+    return sorted({i / last for i in steps} | {0.5, float(low), float(high)})
 
 
 def search(
@@ -108,6 +127,7 @@ def search(
     points: int = POINTS,
     refine: int = REFINE,
     known: Mapping[float, PathPoint] | None = None,
+    span: Span = UNIT,
 ) -> Iterator[PathPoint]:
     """Measure a path on a grid, then more finely around each maximum; yield each point once, as it is measured.
 
@@ -119,9 +139,10 @@ def search(
         points: Points of the grid.
         refine: Rounds of refinement; 0 for none.
         known: Points of an interrupted measurement; yielded without measuring them again.
+        span: From where to where; maxima are looked for between 0 and 1.
 
     Raises:
-        ValueError: If ``points`` is below 2.
+        ValueError: As :func:`grid`.
     """
     known = known or {}
     done: dict[float, PathPoint] = {}
@@ -132,7 +153,7 @@ def search(
                 done[alpha] = known.get(alpha) or measure(alpha)
                 yield done[alpha]
 
-    yield from visit(grid(points))
+    yield from visit(grid(points, span))
     for _ in range(refine):
         wanted = _neighbours(done)
         if not wanted:
@@ -142,7 +163,7 @@ def search(
 
 def _neighbours(done: Mapping[float, PathPoint]) -> list[float]:
     """The middles of the intervals beside the maxima of every risk."""
-    alphas = sorted(done)
+    alphas = sorted(alpha for alpha in done if 0 <= alpha <= 1)
     wanted: set[float] = set()
     for risks in risk_curves([done[alpha] for alpha in alphas]).values():
         barrier = read_barrier(alphas, risks)
@@ -178,7 +199,7 @@ def barriers(points: Sequence[PathPoint]) -> dict[str, dict[str, Barrier]]:
     return found
 
 
-def measure_on(path: LinearPath, splits: Mapping[str, Samples], *, batch: int = BATCH) -> Callable[[float], PathPoint]:
+def measure_on(path: Path, splits: Mapping[str, Samples], *, batch: int = BATCH) -> Callable[[float], PathPoint]:
     """The function that :func:`search` wants: go to α on a path and evaluate every split there.
 
     Cost of a call: one forward pass over the splits, and the path's own (batch-norm recomputation).

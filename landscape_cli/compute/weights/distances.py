@@ -71,10 +71,19 @@ def layer_distances(first: State, second: State, names: Iterable[str]) -> dict[s
     Raises:
         CheckpointError: As :func:`weight_distance`.
     """
+    return {layer: weight_distance(first, second, own) for layer, own in by_layer(names).items()}
+
+
+def by_layer(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of tensors under the layers that hold them, in order of appearance.
+
+    >>> by_layer(["conv.weight", "conv.bias", "scale"])
+    {'conv': ['conv.weight', 'conv.bias'], 'scale': ['scale']}
+    """
     layers: dict[str, list[str]] = {}
     for name in names:
         layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
-    return {layer: weight_distance(first, second, own) for layer, own in layers.items()}
+    return layers
 
 
 def _pair(first: State, second: State, name: str) -> tuple[Tensor, Tensor]:

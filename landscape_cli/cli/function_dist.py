@@ -4,7 +4,7 @@ from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output
-from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.cli.pairwise import emit_pairs, one_by_one
 from landscape_cli.jobs.pairs import pair, two_or_all
 
 NAME = "function-dist"
@@ -30,6 +30,7 @@ def command(
     split: kernel.OneSplit = "test",
     samples: what.Samples = None,
     batch_size: what.BatchSize = 100,
+    matrix: what.MatrixOut = None,
     out: what.RecordsOut = None,
     network: options.Network = None,
     network_option: options.NetworkOption = None,
@@ -63,4 +64,4 @@ def command(
         data=asked_data, statistics=False, note=output.note,
     )  # fmt: skip
     functions = Functions(bench, split, note=output.note)
-    emit_pairs(output, chosen, functions.pair)
+    emit_pairs(output, chosen, one_by_one(output, chosen, functions.pair), matrix=matrix, force=force)

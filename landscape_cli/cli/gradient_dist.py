@@ -4,7 +4,7 @@ from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output
-from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.cli.pairwise import emit_pairs, one_by_one
 from landscape_cli.jobs.pairs import pair, two_or_all
 
 NAME = "gradient-dist"
@@ -62,4 +62,4 @@ def command(
         sampling, placement(device, exact), network=asked_network, data=asked_data, statistics=False, note=output.note
     )
     centroids = Centroids(bench, split)
-    emit_pairs(output, chosen, centroids.pair)
+    emit_pairs(output, chosen, one_by_one(output, chosen, centroids.pair))

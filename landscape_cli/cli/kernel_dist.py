@@ -39,7 +39,7 @@ def command(
     cka: kernel.Cka = False,
     spectrum: kernel.Spectrum = False,
     save_kernels: kernel.SaveKernels = None,
-    matrix: kernel.MatrixOut = None,
+    matrix: what.MatrixOut = None,
     out: what.RecordsOut = None,
     network: options.Network = None,
     network_option: options.NetworkOption = None,

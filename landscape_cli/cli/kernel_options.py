@@ -36,10 +36,6 @@ Spectrum = Annotated[
 SaveKernels = Annotated[
     Path | None, typer.Option("--save-kernels", help="HDF5 file for the kernels.", rich_help_panel=MEASURE)
 ]
-MatrixOut = Annotated[
-    Path | None,
-    typer.Option("--matrix", help="HDF5 file for the distances between all checkpoints.", rich_help_panel=MEASURE),
-]
 
 
 def products(precision: Precision) -> tuple[KernelPrecision, str]:

@@ -55,6 +55,13 @@ Refine = Annotated[
     int,
     typer.Option("--refine", min=0, help="Rounds of finer search around each maximum.", rich_help_panel=MEASURE),
 ]
+ByLayer = Annotated[
+    bool, typer.Option("--by-layer", help="Each layer's distance too, in the records.", rich_help_panel=MEASURE)
+]
+MatrixOut = Annotated[
+    Path | None,
+    typer.Option("--matrix", help="HDF5 file for the distances between all checkpoints.", rich_help_panel=MEASURE),
+]
 Span = Annotated[
     str,
     typer.Option(

@@ -1,13 +1,9 @@
 """``landscape weight-dist``: how far checkpoints are apart in weight space."""
 
-from typing import Annotated
-
-import typer
-
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output
-from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.cli.pairwise import emit_pairs, one_by_one
 from landscape_cli.jobs.pairs import pair, two_or_all
 
 NAME = "weight-dist"
@@ -22,16 +18,14 @@ COLUMNS = (
     ("a", "A"), ("b", "B"), ("distance", "‖w − w'‖"), ("relative", "/ ‖w‖"), ("cosine", "cosine"),
     ("spawn_epoch", "spawned at epoch"), ("norm_a", "‖w‖"), ("norm_b", "‖w'‖"),
 )  # fmt: skip
-ByLayer = Annotated[
-    bool, typer.Option("--by-layer", help="Each layer's distance too, in the records.", rich_help_panel=what.MEASURE)
-]
 
 
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
     pairs: what.Pairs = None,
-    by_layer: ByLayer = False,
+    by_layer: what.ByLayer = False,
+    matrix: what.MatrixOut = None,
     out: what.RecordsOut = None,
     network: options.Network = None,
     network_option: options.NetworkOption = None,
@@ -60,4 +54,4 @@ def command(
         note=output.note,
     )  # fmt: skip
     weights = Weights(bench, by_layer=by_layer)
-    emit_pairs(output, chosen, weights.pair)
+    emit_pairs(output, chosen, one_by_one(output, chosen, weights.pair), matrix=matrix, force=force)

@@ -16,7 +16,7 @@ from landscape_cli.jobs.barriers import with_context
 from landscape_cli.jobs.bench import Bench
 from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.model_columns import model_name
-from landscape_cli.jobs.pairs import Subject
+from landscape_cli.jobs.pairs import Subject, sides
 from landscape_cli.jobs.subjects import load_state
 
 
@@ -75,6 +75,7 @@ class Functions:
             "error_b": found["other_error"],
             "split": self.split,
             "samples": len(labels),
+            **sides(a, b),
         }
         if not found["expected"]:
             self._note(f"{record['a']} and {record['b']} make no errors here: their function distance has no value")

@@ -28,7 +28,7 @@ from landscape_cli.errors import DataError, LandscapeError, UsageError
 from landscape_cli.jobs.barriers import with_context
 from landscape_cli.jobs.bench import Bench, Setup
 from landscape_cli.jobs.model_columns import model_name
-from landscape_cli.jobs.pairs import Subject
+from landscape_cli.jobs.pairs import Subject, sides
 from landscape_cli.jobs.subjects import load_state
 from landscape_cli.store.cache import cache_folder
 from landscape_cli.store.kernels import StoredKernel, read_kernel, write_kernel
@@ -253,7 +253,7 @@ def kernel_pair(kernels: Kernels, a: Measured, b: Measured) -> dict[str, Any]:
         record["cka"] = centered_alignment(*values, form=kernels.settings.form, classes=a.context["classes"])
     for side, one in (("a", a), ("b", b)):
         record |= {f"{name}_{side}": value for name, value in one.statistics.items() if name != "eigenvalues"}
-        record |= {f"step_{side}": one.subject.checkpoint.step, f"epoch_{side}": one.subject.checkpoint.epoch}
+    record |= sides(a.subject, b.subject)
     if kernels.settings.by_layer:
         shared = [name for name in first.layers if name in second.layers]
         record["layers"] = {name: _layer_distance(first.layers[name], second.layers[name]) for name in shared}

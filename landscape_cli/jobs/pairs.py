@@ -99,3 +99,9 @@ def _siblings(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject]]:
         key = (run.lineage["parent_name"], run.lineage["hash"], run.lineage["step"], subject.time)
         groups.setdefault(key, []).append(subject)
     return [two for group in groups.values() for two in itertools.combinations(group, 2)]
+
+
+def sides(a: Subject, b: Subject) -> dict[str, Any]:
+    """Step and epoch of each of two, so that a record can be placed in a matrix."""
+    ends = (("a", a.checkpoint), ("b", b.checkpoint))
+    return {f"{name}_{side}": getattr(end, name) for side, end in ends for name in ("step", "epoch")}

@@ -10,7 +10,7 @@ from landscape_cli.jobs.barriers import common_entries, same_network
 from landscape_cli.jobs.bench import Bench
 from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.model_columns import model_name
-from landscape_cli.jobs.pairs import Subject
+from landscape_cli.jobs.pairs import Subject, sides
 
 
 class Weights:
@@ -50,6 +50,7 @@ class Weights:
             "norm_a": found["norm"],
             "norm_b": found["other_norm"],
             "parameters": sum(first[name].numel() for name in names),
+            **sides(a, b),
         }
         if self.by_layer:
             layers = layer_distances(first, second, names)

@@ -1,0 +1,73 @@
+"""``landscape relu-dist``: in how many entries the on/off patterns of ReLU units differ."""
+
+from landscape_cli.cli import inputs, options
+from landscape_cli.cli import kernel_options as kernel
+from landscape_cli.cli import measure_options as what
+from landscape_cli.cli.output import Output
+from landscape_cli.cli.pairwise import emit_pairs
+from landscape_cli.errors import InterruptedRunError
+from landscape_cli.jobs.pairs import pair, two_or_all
+
+NAME = "relu-dist"
+HELP = """Share of (unit, input) entries in which two networks' ReLU units are on in one and off in the other.
+
+The Hamming distance of Fort et al. 2020: 0 for the same pattern, 0.5 for patterns by two fair coins. A unit is on
+where its input is above 0; relu, its leaky, bounded and smooth relatives are found wherever a network calls them."""
+EXAMPLES = (
+    "landscape relu-dist sample_checkpoints/early-a sample_checkpoints/early-b --by-layer",
+    "landscape relu-dist runs/parent --at all | landscape plot -o relu.png",
+    "landscape relu-dist runs/parent-at-* --pairs siblings > relu.jsonl",
+)
+COLUMNS = (
+    ("a", "A"), ("b", "B"), ("distance", "relu distance"), ("on_a", "on in A"), ("on_b", "on in B"),
+    ("spawn_epoch", "spawned at epoch"), ("entries", "entries"), ("split", "split"), ("samples", "samples"),
+)  # fmt: skip
+
+
+def command(
+    checkpoints: what.Checkpoints,
+    at: what.At = None,
+    pairs: what.Pairs = None,
+    split: kernel.OneSplit = "test",
+    samples: what.Samples = None,
+    by_layer: what.ByLayer = False,
+    batch_size: what.BatchSize = 100,
+    matrix: what.MatrixOut = None,
+    out: what.RecordsOut = None,
+    network: options.Network = None,
+    network_option: options.NetworkOption = None,
+    width: options.Width = None,
+    data: options.Data = None,
+    data_option: options.DataOption = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.PrecisionOption = "float32",
+    threads: options.Threads = None,
+    force: options.Force = False,
+    format: options.FormatOption = "auto",
+    quiet: options.Quiet = False,
+    no_progress: options.NoProgress = False,
+    config: options.Config = None,
+) -> None:
+    """Parse, measure, emit."""
+    asked_network = inputs.network_spec(network, network_option, width)
+    asked_data = inputs.data_spec(data, data_option)
+    subjects = inputs.subjects(checkpoints, at)
+    chosen = pair(subjects, pairs or two_or_all(subjects))
+    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+
+    from landscape_cli.compute.device import placement, set_threads
+    from landscape_cli.jobs.bench import Bench, Sampling
+    from landscape_cli.jobs.relu_distances import ReluPatterns
+
+    set_threads(threads)
+    bench = Bench(
+        Sampling((split,), samples, None, seed, batch_size), placement(device, precision), network=asked_network,
+        data=asked_data, statistics=False, note=output.note,
+    )  # fmt: skip
+    with output.bar(1, "samples") as show:
+        try:
+            found = list(ReluPatterns(bench, split, by_layer=by_layer).pairs(chosen, show))
+        except KeyboardInterrupt:
+            raise InterruptedRunError("stopped; nothing is kept of patterns") from None
+    emit_pairs(output, chosen, found, matrix=matrix, force=force)

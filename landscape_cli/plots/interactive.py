@@ -5,11 +5,7 @@ it. 20,000 models with 20 columns are about 4 MB. Its script is the files of the
 policy lets nothing else run and nothing be fetched, whatever the names of models may hold.
 """
 
-import base64
-import hashlib
 import html
-import importlib.resources
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,6 +26,7 @@ from landscape_cli.plots.embedded import (
     told_apart,
     tracks,
 )
+from landscape_cli.plots.pages import VIRIDIS, as_base64, digest, json_text, script_text, style_text
 from landscape_cli.plots.style import COLORS
 
 SCRIPTS = ("model.js", "drawing.js", "controls.js")
@@ -37,10 +34,6 @@ MOST_DIMS = 12  # more are not packed: nobody turns the page to the thirteenth
 EXACT = 2**24  # whole numbers up to here are exact in single precision
 HIDDEN = ("key", REFERENCE)  # columns that say nothing to a reader
 ROLES = ("", "ignorance", "geodesic", "truth")
-# Ten steps of matplotlib's viridis, so that a page can be made without matplotlib.
-VIRIDIS = (
-    "#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
-)  # fmt: skip
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -139,11 +132,11 @@ def interactive_page(
         "models": len(models),
         "dims": [name_of(embedded, dim) for dim in packed],
         "labels": [label_of(embedded, dim) for dim in packed],
-        "coordinates": _packed(points, "f4"),
-        "roles": _packed(np.asarray([ROLES.index(role) for role in embedded.references[rows]]), "u1"),
+        "coordinates": as_base64(points, "f4"),
+        "roles": as_base64(np.asarray([ROLES.index(role) for role in embedded.references[rows]]), "u1"),
         "columns": [_column(name, values, embedded.references[rows] == "") for name, values in columns.items()],
-        "tracks": _packed(_chained(place[models[members]] for members in tracks(table, line)), "i4"),
-        "geodesic": _packed(place[reference_rows(embedded, "geodesic")], "i4"),
+        "tracks": as_base64(_chained(place[models[members]] for members in tracks(table, line)), "i4"),
+        "geodesic": as_base64(place[reference_rows(embedded, "geodesic")], "i4"),
         "axes": [*chosen, -1][:3],
         "color": shades.column if shades is not None else None,
         "marker": shapes.column if shapes is not None else None,
@@ -151,33 +144,16 @@ def interactive_page(
         "colors": COLORS,
         "viridis": VIRIDIS,
     }
-    folder = importlib.resources.files(__package__) / "page"
-    style = "\n" + (folder / "page.css").read_text(encoding="utf-8")
-    parts = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'\n"use strict";\n(() => {{\n{parts}}})();\n'
+    style, script = style_text(), script_text(SCRIPTS)
     return _PAGE.format(
         title=html.escape(title or embedded.heading),
         caption=html.escape(caption(embedded, dims, points[:, chosen])),
         style=style,
-        style_hash=_digest(style),
+        style_hash=digest(style),
         script=script,
-        script_hash=_digest(script),
-        data=_json(data),
+        script_hash=digest(script),
+        data=json_text(data),
     )
-
-
-def _json(document: Any) -> str:
-    """JSON that may stand inside a script element: no text in it can end that element or begin a comment."""
-    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _packed(values: NDArray[Any], kind: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()).decode()
 
 
 def _chained(tracks_: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -196,13 +172,13 @@ def _column(name: str, values: NDArray[Any], models: NDArray[np.bool_]) -> dict[
         values = values.astype(str).astype(object)  # a browser would round it
     read = coloring(name, values, most=len(values))
     if read.names:
-        return {"name": name, "type": "i4", "data": _packed(read.codes, "i4"), "names": read.names}
+        return {"name": name, "type": "i4", "data": as_base64(read.codes, "i4"), "names": read.names}
     numbers = np.where(np.isfinite(read.values), read.values, np.nan)
     of_models = coloring(name, np.where(models, numbers, np.nan))
     low, high = of_models.limits()
     known = numbers[np.isfinite(numbers)]
     kind = "f8" if (np.abs(known[known == np.rint(known)]) > EXACT).any() else "f4"
     return {
-        "name": name, "type": kind, "data": _packed(numbers, kind), "low": low, "high": high,
+        "name": name, "type": kind, "data": as_base64(numbers, kind), "low": low, "high": high,
         "log": of_models.logarithmic,
     }  # fmt: skip

@@ -14,6 +14,7 @@ from landscape_cli.plots.style import SUFFIXES, save, write_picture
 PAGE = ".html"
 NONE = "none"  # for --color and --line
 VIEWS: tuple[Figure, ...] = ("embedding", "aligned", "reading")  # those of points, which can be a page
+PLANES: tuple[Figure, ...] = ("plane", "surface")  # as a page they are both surfaces
 _POINTS = frozenset({"dims", "color", "marker", "line", "where"})
 # The options that mean something for each figure, beside title, width and height.
 MEANT: dict[Figure, frozenset[str]] = {
@@ -28,9 +29,12 @@ MEANT: dict[Figure, frozenset[str]] = {
     "importance": frozenset(),
     "barrier": frozenset({"where"}),
     "layers": frozenset({"where"}),
-    "kernels": frozenset({"where"}),
+    "matrix": frozenset({"where"}),
+    "spawn": frozenset({"where"}),
     "velocity": frozenset({"where"}),
     "linearized": frozenset({"where"}),
+    "plane": frozenset({"color", "log"}),
+    "surface": frozenset({"color", "log"}),
 }
 
 
@@ -40,13 +44,14 @@ class Asked:
 
     Args:
         dims: Dimensions, counted from 1.
-        color: A column; of a dendrogram a list of them.
+        color: A column; of a dendrogram a list of them; of a plane the values to draw.
         marker: A column.
         line: A column.
         x: A column.
         y: A column.
         group_by: Columns.
         where: A condition on rows.
+        log: Whether losses are on a logarithmic scale.
         title: The title.
         width: Inches.
         height: Inches.
@@ -60,6 +65,7 @@ class Asked:
     y: str | None = None
     group_by: list[str] = field(default_factory=list)
     where: str | None = None
+    log: bool | None = None
     title: str | None = None
     width: float | None = None
     height: float | None = None
@@ -71,13 +77,13 @@ class Asked:
             UsageError: If an option means nothing for it, or it cannot have the format.
         """
         page = target.suffix == PAGE
-        if page and figure not in VIEWS:
+        if page and figure not in (*VIEWS, *PLANES):
             raise UsageError(f"{target}: a figure '{figure}' is no page to turn", f"write it as {', '.join(SUFFIXES)}")
-        names = {"dims", "color", "marker", "line", "x", "y", "group_by", "where"} - MEANT[figure]
+        names = {"dims", "color", "marker", "line", "x", "y", "group_by", "where", "log"} - MEANT[figure]
         names |= {"width", "height"} if page else set()
         for name in sorted(names):
-            if getattr(self, name):
-                shown = f"--{name.replace('_', '-')}"
+            if getattr(self, name) not in (None, []):
+                shown = "--log" if name == "log" else f"--{name.replace('_', '-')}"
                 kind = "a page, which fills its window" if page and name not in MEANT[figure] else f"figure '{figure}'"
                 raise UsageError(f"{shown} means nothing for {kind}", "leave it out")
 
@@ -129,7 +135,9 @@ def check_format(out: Path) -> None:
     """
     if out.suffix not in (*SUFFIXES, PAGE):
         known = ", ".join(SUFFIXES)
-        raise UsageError(f"{out}: figures are written as {known}, embeddings also as {PAGE}", "change the suffix")
+        raise UsageError(
+            f"{out}: figures are written as {known}, embeddings and planes also as {PAGE}", "change the suffix"
+        )
 
 
 def write(result: Result, figure: Figure, asked: Asked, target: Path, *, force: bool) -> bool:
@@ -142,6 +150,11 @@ def write(result: Result, figure: Figure, asked: Asked, target: Path, *, force: 
         ConflictError: If another file is there and may not be replaced.
         StorageError: If it cannot be written.
     """
+    if target.suffix == PAGE and figure in PLANES:
+        from landscape_cli.plots.surface import surface_page
+
+        drawn = surface_page(_plane(result), title=asked.title, **_plane_options(asked))
+        return write_picture(drawn.encode("utf-8"), target, force=force)
     if target.suffix == PAGE:
         from landscape_cli.plots.interactive import interactive_page
 
@@ -177,16 +190,37 @@ def _draw(result: Result, figure: Figure, asked: Asked) -> Any:
         return trajectories_figure(Trajectories.open(result.path), **given, **asked.size)
     if figure in ("dendrogram", "importance"):
         return _draw_clusters(result, figure, asked)
-    if figure in ("kernels", "velocity", "linearized"):
+    if figure in PLANES:
+        from landscape_cli.plots.plane import plane_figure
+        from landscape_cli.plots.surface import surface_figure
+
+        drawn = plane_figure if figure == "plane" else surface_figure
+        return drawn(_plane(result), **_plane_options(asked), **asked.size)
+    if figure in ("matrix", "spawn"):
+        from landscape_cli.plots.pair_distances import matrix_figure, spawn_figure
+
+        return (matrix_figure if figure == "matrix" else spawn_figure)(_records(result, asked), **asked.size)
+    if figure in ("velocity", "linearized"):
         from landscape_cli.plots import tangent
 
         figures = {
-            "kernels": tangent.kernel_matrix_figure,
             "velocity": tangent.velocity_figure,
             "linearized": tangent.linearized_figure,
         }
         return figures[figure](_records(result, asked), **asked.size)
     return _draw_barriers(result, figure, asked)
+
+
+def _plane(result: Result) -> Any:
+    from landscape_cli.store.planes import StoredPlane
+
+    assert result.path is not None
+    return StoredPlane.open(result.path)
+
+
+def _plane_options(asked: Asked) -> dict[str, Any]:
+    """The values to draw, and the scale of losses."""
+    return {"color": None if asked.color is None else parse_names(asked.color), "log": asked.log}
 
 
 def _draw_clusters(result: Result, figure: Figure, asked: Asked) -> Any:

@@ -11,11 +11,11 @@ from landscape_cli.cli.output import Output
 from landscape_cli.plots.recognise import Figure, recognise
 
 NAME = "plot"
-HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers, kernel distances
-and velocities, linearised training. Nothing is computed anew.
+HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers, planes, distances
+between checkpoints, kernel velocities, linearised training. Nothing is computed anew.
 
 What a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, and for embeddings
-.html, one page to turn with the mouse or the keys that needs no network. Text is coloured by a palette that
+and planes .html, one page to turn with the mouse or the keys that needs no network. Text is coloured by a palette that
 colour-blind readers tell apart, numbers by viridis."""
 EXAMPLES = (
     "landscape plot test-bhattacharyya-inpca.h5 --color network --marker optimizer -o inpca.pdf",
@@ -32,8 +32,8 @@ Results = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RESULT...",
-        help="A file of 'inpca', 'cluster' or 'trajectories', or records of 'progress', 'barrier', 'kernel-dist', "
-        "'kernel-velocity' or 'linearize' as JSON lines; "
+        help="A file of 'inpca', 'cluster', 'trajectories' or 'plane', or records of 'progress', 'barrier', "
+        "'compare', a distance such as 'kernel-dist', 'kernel-velocity' or 'linearize' as JSON lines; "
         "- for a pipe (the default there).",
         show_default=False,
     ),
@@ -51,6 +51,15 @@ Dims = Annotated[
     str | None,
     typer.Option("--dims", metavar="1,2[,3]", help="Dimensions of an embedding to draw.", rich_help_panel=PANEL),
 ]
+Log = Annotated[
+    bool | None,
+    typer.Option(
+        "--log/--linear",
+        help="Scale of losses on a plane; default logarithmic where they span two powers of ten.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
 Title = Annotated[str | None, typer.Option("--title", help="In place of its own.", rich_help_panel=PANEL)]
 WidthOption = Annotated[
     float | None,
@@ -62,7 +71,8 @@ Color = Annotated[
     typer.Option(
         "--color",
         metavar="COLUMN",
-        help="Column that colours, or none; of a dendrogram a list, a strip for each.",
+        help="Column that colours, or none; of a dendrogram a list, a strip for each; of a plane the values to draw, "
+        "as in error,train_loss.",
         rich_help_panel=COLUMN,
     ),
 ]
@@ -101,6 +111,7 @@ def command(
     y: Y = None,
     group_by: what.GroupBy = None,
     where: what.Where = None,
+    log: Log = None,
     title: Title = None,
     width: WidthOption = None,
     height: Height = None,
@@ -112,7 +123,7 @@ def command(
     """Parse, read, draw, emit."""
     asked = figures.Asked(
         dims=figures.parse_dims(dims), color=color, marker=marker, line=line, x=x, y=y,
-        group_by=what.parse_names(group_by), where=where, title=title, width=width, height=height,
+        group_by=what.parse_names(group_by), where=where, log=log, title=title, width=width, height=height,
     )  # fmt: skip
     if out is not None:
         figures.check_format(out)

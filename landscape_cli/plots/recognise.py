@@ -17,9 +17,11 @@ Kind = Literal[
     "clusters",
     "progress",
     "barrier",
-    "kernel-distance",
+    "pair-distance",
+    "comparison",
     "kernel-velocity",
     "linearization",
+    "plane",
 ]
 Figure = Literal[
     "embedding",
@@ -33,9 +35,12 @@ Figure = Literal[
     "progress",
     "barrier",
     "layers",
-    "kernels",
+    "matrix",
+    "spawn",
     "velocity",
     "linearized",
+    "plane",
+    "surface",
 ]
 
 # The figures of each kind of result; the first is drawn unless another is asked for.
@@ -45,18 +50,29 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "clusters": ("dendrogram", "importance"),
     "progress": ("progress",),
     "barrier": ("barrier", "layers"),
-    "kernel-distance": ("kernels",),
+    "pair-distance": ("matrix", "spawn"),
+    "comparison": ("spawn",),
     "kernel-velocity": ("velocity",),
     "linearization": ("linearized",),
+    "plane": ("plane", "surface"),
 }
 # What the kinds of records mean: those of the second column are drawn themselves, those of the first name a file.
-FILES: dict[str, Kind] = {"embedding": "embedding", "trajectories": "trajectories", "clusters": "clusters"}
+FILES: dict[str, Kind] = {
+    "embedding": "embedding",
+    "trajectories": "trajectories",
+    "clusters": "clusters",
+    "plane": "plane",
+}
 RECORDS: dict[str, Kind] = {
     "progress": "progress",
     "barrier": "barrier",
     "path-point": "barrier",
     "barrier-summary": "barrier",
-    "kernel-distance": "kernel-distance",
+    "weight-distance": "pair-distance",
+    "relu-distance": "pair-distance",
+    "function-distance": "pair-distance",
+    "kernel-distance": "pair-distance",
+    "comparison": "comparison",
     "kernel-velocity": "kernel-velocity",
     "linearization": "linearization",
     "kernel-regression": "linearization",
@@ -70,7 +86,9 @@ FIRST = {
     "checkpoint": "landscape predict {0} | landscape progress | landscape plot",
 }
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-DRAWN = "figures are drawn of embeddings, trajectories, clusters, progress, barriers, kernels and linearised training"
+DRAWN = (
+    "figures are drawn of embeddings, trajectories, clusters, progress, barriers, planes, kernels, linearised training"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,8 @@ class Result:
             )
         if asked is None and self.kind == "barrier" and all("layer" in record for record in self.records):
             return "layers"
+        if asked is None and self.kind == "pair-distance":  # siblings are compared with those of other times
+            return "spawn" if all(r.get("spawn_epoch") is not None for r in self.records) else "matrix"
         return asked or possible[0]
 
     def default_out(self, figure: Figure) -> Path:

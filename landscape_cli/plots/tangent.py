@@ -4,64 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from landscape_cli.errors import UsageError
 from landscape_cli.plots.curves import range_across
-from landscape_cli.plots.style import COLORS, MARKERS, MISSING, figure, headline
-
-MANY = 24  # checkpoints of a matrix above which not each is named
+from landscape_cli.plots.pair_distances import only, short
+from landscape_cli.plots.style import COLORS, MARKERS, figure, headline
 
 Records = Sequence[dict[str, Any]]
-
-
-def kernel_matrix_figure(
-    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
-) -> Any:
-    """Kernel distances between all checkpoints, in order of run and time, as a matrix of colours.
-
-    Args:
-        records: Of kind ``kernel-distance`` and one form. Pairs that were not measured stay grey.
-        title: By default what is drawn.
-        width: Inches.
-        height: Inches.
-
-    Returns:
-        A matplotlib figure.
-
-    Raises:
-        LandscapeError: If matplotlib is missing.
-        UsageError: If the records are of several forms, which are different quantities.
-    """
-    form = _only(records, "form", "kernel forms")
-    items = {r[side]: (_run_of(r[side]), r.get(f"epoch_{side}")) for r in records for side in ("a", "b")}
-    names = sorted(items, key=lambda name: (items[name][0], items[name][1] is None, items[name][1] or 0.0, name))
-    place = {name: number for number, name in enumerate(names)}
-    values = np.full((len(names), len(names)), np.nan)
-    np.fill_diagonal(values, 0.0)
-    for record in records:
-        i, j = place[record["a"]], place[record["b"]]
-        values[i, j] = values[j, i] = record["distance"]
-    runs = [items[name][0] for name in names]
-    width = width or 4.8
-    with figure(width, height or 0.86 * width) as (drawn, axes):
-        shown = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", vmin=0.0, interpolation="nearest")
-        axes.set_facecolor(MISSING)
-        axes.grid(False)
-        bar = drawn.colorbar(shown, ax=axes, label=f"kernel distance S, {form} kernel", shrink=0.85)
-        bar.outline.set_visible(False)
-        ticks, labels = _ticks(names, items)
-        axes.set_xticks(ticks, labels, rotation=90 if any(len(label) > 4 for label in labels) else 0)
-        axes.set_yticks(ticks, labels)
-        for edge in range(1, len(runs)):
-            if runs[edge] != runs[edge - 1]:
-                axes.axhline(edge - 0.5, color="white", linewidth=1)
-                axes.axvline(edge - 0.5, color="white", linewidth=1)
-        if all(items[name][1] is not None for name in names):
-            axes.set(xlabel="epoch", ylabel="epoch")
-        who = runs[0] if len(set(runs)) == 1 else f"{len(set(runs))} runs"
-        headline(axes, title or "How far tangent kernels are apart", f"{who}, {len(names)} checkpoints")
-    return drawn
 
 
 def velocity_figure(
@@ -82,12 +30,12 @@ def velocity_figure(
         LandscapeError: If matplotlib is missing.
         UsageError: If the records are of several forms.
     """
-    form = _only(records, "form", "kernel forms")
+    form = only(records, "form", "kernel forms")
     lines: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         lines.setdefault(str(record["path"]), []).append(record)
     width = width or 5.0
-    named = {path: f", {_short(path)}" if len(lines) > 1 else "" for path in lines}
+    named = {path: f", {short(path)}" if len(lines) > 1 else "" for path in lines}
     with figure(width, height or 0.64 * width) as (drawn, axes):
         for number, (path, line) in enumerate(lines.items()):
             line = sorted(line, key=lambda r: float(r["epoch"]))
@@ -164,14 +112,14 @@ def linearized_figure(
             )  # fmt: skip
         parents = {str(r["parent"]): r["parent_test_error"] for r in records if r.get("parent_test_error") is not None}
         for number, (path, error) in enumerate(parents.items()):
-            name = "the parent's end" if len(parents) == 1 else f"the end of {_short(path)}"
+            name = "the parent's end" if len(parents) == 1 else f"the end of {short(path)}"
             axes.axhline(100 * error, color="#777777", linestyle=(":", "--", "-.")[number % 3], label=name)
         range_across(axes, np.asarray([r["spawn_epoch"] for r in records], dtype=np.float64))
         _from_zero(axes)
         axes.set(xlabel="epoch t̃ of the tangent space", ylabel="test error (%)")
         axes.legend()
         repeats = max(int(r.get("repeats") or 1) for r in records)
-        told = f"{_short(next(iter(parents), str(records[0]['parent'])))}"
+        told = f"{short(next(iter(parents), str(records[0]['parent'])))}"
         told += f", mean and standard deviation of {repeats}" if repeats > 1 else ""
         headline(axes, title or "What training in the tangent space of t̃ reaches", told)
     return drawn
@@ -181,30 +129,3 @@ def _from_zero(axes: Any) -> None:
     """Zero at the same height on both axes, and no point cut (a barrier may be a little below zero)."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(min(bottom, -0.05 * top), top)
-
-
-def _only(records: Records, name: str, shown: str) -> str:
-    found = sorted({str(record[name]) for record in records})
-    if len(found) > 1:
-        raise UsageError(
-            f"the records are of several {shown}: {', '.join(found)}",
-            f"choose one, as in --where \"{name} == '{found[0]}'\"",
-        )
-    return found[0]
-
-
-def _run_of(name: str) -> str:
-    return name.rpartition("@")[0] or name
-
-
-def _short(path: str) -> str:
-    return path.rstrip("/").rpartition("/")[2]
-
-
-def _ticks(names: Sequence[str], items: dict[str, tuple[str, float | None]]) -> tuple[NDArray[np.int64], list[str]]:
-    """Which checkpoints are named beside the matrix: by epoch where that is known, of many only some."""
-    step = -(-len(names) // MANY)
-    places = np.arange(0, len(names), step)
-    shown = [names[k] for k in places.tolist()]
-    epochs = [items[name][1] for name in shown]
-    return places, [_short(name) if e is None else f"{e:g}" for name, e in zip(shown, epochs, strict=True)]

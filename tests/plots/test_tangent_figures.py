@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.tangent import kernel_matrix_figure, linearized_figure, velocity_figure
+from landscape_cli.plots.pair_distances import matrix_figure
+from landscape_cli.plots.tangent import linearized_figure, velocity_figure
 from tests.conftest import Cli
 
 pytest.importorskip("matplotlib", reason="figures are an extra")
@@ -47,21 +48,21 @@ def linearizations(**other: Any) -> list[dict[str, Any]]:
 
 
 def test_the_matrix_is_in_order_of_time_and_symmetric() -> None:
-    drawn = kernel_matrix_figure(distances())
+    drawn = matrix_figure(distances())
     image = drawn.axes[0].images[0].get_array()
     assert np.allclose(image, [[0, 0.2, 0.3], [0.2, 0, 0.6], [0.3, 0.6, 0]])
     assert [tick.get_text() for tick in drawn.axes[0].get_xticklabels()] == ["0", "0.5", "8"]
 
 
 def test_pairs_that_were_not_measured_are_left_out() -> None:
-    image = kernel_matrix_figure(distances()[:1] + distances("runs/q")[1:2]).axes[0].images[0].get_array()
+    image = matrix_figure(distances()[:1] + distances("runs/q")[1:2]).axes[0].images[0].get_array()
     assert image.shape == (4, 4)
     assert int(np.ma.count_masked(image)) == 8  # between the runs
 
 
 def test_forms_are_not_mixed() -> None:
     with pytest.raises(UsageError, match="several kernel forms: full, trace"):
-        kernel_matrix_figure(distances() + distances(form="trace"))
+        matrix_figure(distances() + distances(form="trace"))
 
 
 def test_velocity_and_barrier_have_axes_of_their_own() -> None:
@@ -87,7 +88,7 @@ def test_linearised_errors_stand_beside_the_low_rate_and_the_parent() -> None:
 
 def test_from_the_shell(cli: Cli, tmp_path: Path) -> None:
     for name, records, word in (
-        ("kernels", distances(), "kernel distance S"),
+        ("matrix", distances(), "kernel distance S"),
         ("velocity", velocities(), "error barrier"),
         ("linear", linearizations(), "test error"),
     ):
@@ -95,7 +96,7 @@ def test_from_the_shell(cli: Cli, tmp_path: Path) -> None:
         file.write_text("\n".join(json.dumps(record) for record in records) + "\n", encoding="utf-8")
         assert cli("plot", file, "-o", out).status == 0
         assert word in out.read_text()
-    refused = cli("plot", tmp_path / "kernels.jsonl", "--color", "a", "-o", tmp_path / "x.svg")
+    refused = cli("plot", tmp_path / "matrix.jsonl", "--color", "a", "-o", tmp_path / "x.svg")
     assert (refused.status, "--color means nothing" in refused.err) == (2, True)
     chosen = cli("plot", tmp_path / "velocity.jsonl", "--where", "epoch < 1", "-o", tmp_path / "y.svg")
     assert chosen.status == 0

@@ -7,7 +7,7 @@ into the order that maximises the sum of its units' similarities: one linear ass
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape_cli.compute.samples import BATCH, Samples
+from landscape_cli.compute.weights.alignment_choices import Similarity
 from landscape_cli.compute.weights.matching import Progress, assign
 from landscape_cli.compute.weights.permutation_rules import PRODUCTS
 from landscape_cli.compute.weights.permutations import Permutation, PermutationGraph, Reading
 from landscape_cli.errors import NetworkError
-
-Similarity = Literal["correlation", "product"]
 
 
 @dataclass(frozen=True)

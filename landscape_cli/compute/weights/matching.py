@@ -14,6 +14,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from landscape_cli.compute.weights.alignment_choices import RESTARTS
 from landscape_cli.compute.weights.permutations import Block, Permutation, PermutationGraph, State
 
 SWEEPS = 100  # at most; ten are many
@@ -51,7 +52,7 @@ def match_weights(
     first: State,
     second: State,
     *,
-    restarts: int = 3,
+    restarts: int = RESTARTS,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Matching:

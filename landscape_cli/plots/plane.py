@@ -73,8 +73,8 @@ def _panel(drawn: Any, axes: Any, plane: StoredPlane, shown: Shown) -> None:
     from matplotlib import ticker
 
     triangles = mesh(plane)
-    values = triangles.values(shown.of(plane))
-    drawable = np.isfinite(values) & ((values > 0) | (not shown.log))
+    values = triangles.values(shown.of(plane), log=shown.log)
+    drawable = np.isfinite(values)
     axes.set_facecolor("#f2f2f2")
     axes.grid(False)
     axes.set_aspect("equal" if plane.attributes.get("units") == "weights" else "auto")

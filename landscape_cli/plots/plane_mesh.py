@@ -123,10 +123,16 @@ class Mesh:
     nodes: tuple[NDArray[np.int64], NDArray[np.int64]]
     centres: NDArray[np.int64]
 
-    def values(self, lattice: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values of all vertices: a centre's is the mean of its cell's corners."""
+    def values(self, lattice: NDArray[np.float64], *, log: bool = False) -> NDArray[np.float64]:
+        """The values of all vertices: a centre's is the mean of its cell's corners, of their logarithms with ``log``.
+
+        With ``log`` too, what has no logarithm is NaN.
+        """
         at_nodes = lattice[self.nodes]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if log:
+                at_nodes = np.where(at_nodes > 0, at_nodes, np.nan)
+                return np.concatenate([at_nodes, np.exp(np.log(at_nodes)[self.centres].mean(1))])
             return np.concatenate([at_nodes, at_nodes[self.centres].mean(1)])
 
 

@@ -85,6 +85,7 @@ def surface_page(
         "x": as_base64(triangles.x, "f4"),
         "y": as_base64(triangles.y, "f4"),
         "triangles": as_base64(triangles.triangles, "i4"),
+        "centres": as_base64(triangles.centres, "i4"),
         "range": [[float(axis[0]), float(axis[-1])] for axis in (plane.x, plane.y)],
         "equal": plane.attributes.get("units") == "weights",
         "axes": [across, up],
@@ -92,7 +93,7 @@ def surface_page(
             {
                 "name": one.column,
                 "title": one.title,
-                "values": as_base64(triangles.values(one.of(plane)), "f4"),
+                "values": as_base64(one.of(plane)[triangles.nodes], "f4"),
                 "log": one.log,
                 "loggable": one.plain == "loss",
                 "broken": int((~np.isfinite(one.of(plane)) & plane.measured).sum()),
@@ -138,7 +139,10 @@ def _own_heights(shown: Sequence[Shown], row: dict[str, Any]) -> dict[str, float
 
 
 def _heights(plane: StoredPlane, shown: Sequence[Shown], x: float, y: float) -> dict[str, float | None]:
-    """The surface under a checkpoint that stands off the plane."""
+    """The surface under a checkpoint that stands off the plane; a corner's own values where it stands at one."""
+    for row in plane.corners.rows():
+        if math.hypot(row["x"] - x, row["y"] - y) <= 1e-6 * float(np.ptp(plane.x)):
+            return _own_heights(shown, row)
     made = {one.column: height(plane, one.of(plane), x, y) for one in shown}
     return {name: value if math.isfinite(value) else None for name, value in made.items()}
 
@@ -174,10 +178,9 @@ def surface_figure(
         UsageError: If the value was not measured, or no number is.
     """
     (shown, *_) = chosen(plane, color or ["loss"], log)
-    lattice, triangles = shown.of(plane), mesh(plane)
-    if shown.log:
-        lattice = np.log10(np.where(lattice > 0, lattice, np.nan))
-    values = triangles.values(lattice)
+    triangles = mesh(plane)
+    values = triangles.values(shown.of(plane), log=shown.log)
+    values = np.log10(values) if shown.log else values
     whole = np.isfinite(values)[triangles.triangles].all(1)
     width = width or 5.2
     with figure(width, height or 0.85 * width, subplot_kw={"projection": "3d"}) as (drawn, axes):
@@ -195,7 +198,7 @@ def surface_figure(
                 axes.text(row["x"], row["y"], z, f"  {row['role']}", fontweight="bold", zorder=11)
         across, up = axis_labels(plane)
         axes.set_xlabel(textwrap.fill(across, 26), fontsize=8)
-        axes.set_ylabel(textwrap.fill(up, 26), fontsize=8)
+        axes.set_ylabel(textwrap.fill(up, 26), fontsize=8, labelpad=10)
         if shown.log:
             axes.zaxis.set_major_locator(_whole_powers())
             axes.zaxis.set_major_formatter(lambda z, _: f"$10^{{{z:g}}}$")

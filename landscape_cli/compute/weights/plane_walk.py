@@ -109,6 +109,7 @@ class PlaneWalk:
             rest, within = 1.0, shares[two]
         with torch.no_grad():
             for target, corners in self._floats:
+                within, rest = (_representable(step, corners[0].dtype) for step in (within, rest))
                 if target.dtype == corners[0].dtype:
                     torch.lerp(corners[one], corners[two], within, out=target)
                     if rest != 1:
@@ -119,6 +120,11 @@ class PlaneWalk:
         if self.mode == "recompute" and self._statistics is not None:
             recompute_statistics(self.network, self._statistics, batch=self._batch)
         return self.network
+
+
+def _representable(number: float, dtype: torch.dtype) -> float:
+    """A number as its type has it; torch refuses to make infinity of one that is too large."""
+    return number if abs(number) <= torch.finfo(dtype).max else math.copysign(math.inf, number)
 
 
 class _Listening(nn.Module):

@@ -8,6 +8,7 @@ const unpack = (text, kind) => {
   return new { f4: Float32Array, i4: Int32Array }[kind](bytes.buffer);
 };
 const vx = unpack(data.x, "f4"), vy = unpack(data.y, "f4"), triangles = unpack(data.triangles, "i4");
+const centres = unpack(data.centres, "i4"), nodes = vx.length - centres.length / 4; // a centre: the mean of four nodes
 const count = vx.length, faces = triangles.length / 3;
 const measures = data.measures.map((m) => ({ ...m, values: unpack(m.values, "f4") }));
 const tracks = data.tracks.map((t) => ({ ...t, points: t.points.map((p) => ({ ...p, run: t.name })) }));
@@ -44,7 +45,10 @@ const scaled = (v) => (state.log ? (v > 0 ? Math.log10(v) : NaN) : v);
 const unscaled = (z) => (state.log ? 10 ** z : z);
 let vz, low, high, top, lengths;
 const measure = () => {
-  vz = Float32Array.from(state.measure.values, (v) => (Number.isFinite(v) ? scaled(v) : NaN));
+  vz = new Float32Array(count);
+  for (let i = 0; i < nodes; i++) { const v = state.measure.values[i]; vz[i] = Number.isFinite(v) ? scaled(v) : NaN; }
+  for (let i = nodes, c = 0; i < count; i++, c += 4)
+    vz[i] = (vz[centres[c]] + vz[centres[c + 1]] + vz[centres[c + 2]] + vz[centres[c + 3]]) / 4;
   low = Infinity; high = -Infinity;
   for (const z of vz) { if (z < low) low = z; if (z > high) high = z; }
   if (!(low <= high)) { low = 0; high = 1; }
@@ -60,7 +64,7 @@ const aim = () => {
   const cy = Math.cos(state.yaw), sy = Math.sin(state.yaw), cp = Math.cos(state.pitch), sp = Math.sin(state.pitch);
   turn = [cy, -sy, 0, sy * sp, cy * sp, -cp, sy * cp, cy * cp, sp];
   const { width, height } = canvas;
-  unit = Math.min(width * 0.6, height * 0.72) * state.zoom;
+  unit = Math.min(width * 0.62, height * 0.8) * state.zoom;
   midX = width / 2 + state.panX; midY = height / 2 + state.panY;
 };
 const widest = () => (data.equal ? Math.max(...lengths) : 0);
@@ -122,9 +126,11 @@ const nice = (from, to, wanted) => {
   for (let v = Math.ceil(from / step) * step; v <= to + 1e-9 * step; v += step) found.push(Math.abs(v) < step / 1e6 ? 0 : v);
   return found;
 };
-const label = (text, x, y) => {
-  const wide = pen.measureText(text).width;
-  pen.fillText(text, Math.max(wide / 2 + 4, Math.min(x, canvas.width - wide / 2 - 4)), y);
+const label = (text, x, y, side) => {
+  const wide = pen.measureText(text).width, left = side < -0.2 ? x - wide : side > 0.2 ? x : x - wide / 2;
+  pen.textAlign = "left";
+  pen.fillText(text, Math.max(4, Math.min(left, canvas.width - wide - 4)), y);
+  pen.textAlign = "center";
 };
 const drawFloor = (ratio) => {
   const [[x0, x1], [y0, y1]] = data.range;
@@ -150,7 +156,7 @@ const drawFloor = (ratio) => {
       pen.fillText(written(v), x + 16 * ratio * out[0], y + 13 * ratio * out[1]);
     }
     pen.fillStyle = look.ink;
-    label(data.axes[axis], mid[0] + 40 * ratio * out[0], mid[1] + 38 * ratio * out[1]);
+    label(data.axes[axis], mid[0] + 40 * ratio * out[0], mid[1] + 40 * ratio * out[1], out[0]);
   }
   const corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], left = corners.reduce((best, c) => (project(...c, low)[0] < project(...best, low)[0] ? c : best));
   const foot = project(...left, low), head = project(...left, top);

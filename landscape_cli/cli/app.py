@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from landscape_cli.cli import (
+    align,
     barrier,
     centroid,
     cluster,
@@ -59,6 +60,7 @@ COMMANDS = (
     train,
     spawn,
     barrier,
+    align,
     compare,
     plane,
     weight_dist,

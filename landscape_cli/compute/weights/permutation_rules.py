@@ -113,7 +113,7 @@ class Rules:
         table: list[tuple[set[str], Callable[..., Sequence[Tracked]]]] = [
             (MOVING, self._move), (POOLING, self._pool), (REDUCING, self._reduce), (NORMING, self._normalise),
             (BATCH_NORM, self._batch_norm), (POINTWISE, self._pointwise), ({"convolution"}, self._convolve),
-            (PRODUCTS, self._multiply),
+            (PRODUCTS, self._multiply), ({"as_strided"}, self._restride),
             ({"native_layer_norm"}, self._layer_norm), ({"native_group_norm"}, self._group_norm),
         ]  # fmt: skip
         for names, handler in table:
@@ -174,6 +174,14 @@ class Rules:
         atoms = np.concatenate([*(one.atoms.reshape(-1) for one in labels), [CONSTANT]])
         marks = np.concatenate([*(one.marks.reshape(-1) for one in labels), padding.reshape(1)])
         return [Labels(atoms[order], marks[order]) for order in orders]
+
+    def _restride(self, name: str, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> list[Tracked]:
+        """What torch's global average pooling does in the channels-last layout: ``(n, c, 1, 1)`` stays what it is."""
+        labels = self._labels(args[0], name)
+        size, stride = tuple(args[1]), tuple(args[2])
+        if size != labels.atoms.shape or any(s > 1 for s in size[2:]) or stride[:2] != (size[1], 1) or len(args) > 3:
+            self._refuse(name, "the numbers' places in memory are changed")
+        return [labels]
 
     # --- entry by entry
 

@@ -44,17 +44,19 @@ def trace_permutations(network: nn.Module, inputs: Tensor) -> PermutationGraph:
     Raises:
         NetworkError: If an operation cannot be followed; the message names the module and the operation.
     """
-    inputs = inputs[:2]
+    # A copy in torch's plain memory layout: in another one, some operations only rearrange memory.
+    network = deepcopy(network).to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    inputs = inputs[:2].detach().to("cpu").contiguous()
     uses = Uses(_parameters(network))
     rules = Rules(uses)
     watch = _Watch(network, rules)
-    start = inputs.detach()
-    rules.known[id(start)] = Labels(
-        np.full(tuple(start.shape), INPUT),
-        mix(key("input"), places(tuple(start.shape), range(start.ndim))),
+    rules.known[id(inputs)] = Labels(
+        np.full(tuple(inputs.shape), INPUT),
+        mix(key("input"), places(tuple(inputs.shape), range(inputs.ndim))),
     )
-    with _evaluating(network), watch.modules(), torch.no_grad(), watch:
-        outputs = network(start)
+    network.eval()
+    with watch.modules(), torch.no_grad(), watch:
+        outputs = network(inputs)
     if not isinstance(outputs, Tensor):
         raise NetworkError(f"the network returns {type(outputs).__name__}, not logits: it cannot be permuted")
     found = rules.known.get(id(outputs))
@@ -80,7 +82,8 @@ def check(network: nn.Module, graph: PermutationGraph, inputs: Tensor, *, seed: 
                 tensor.copy_(tensor * factors + noise * (spread or 0.5))
     state = {name: tensor.clone() for name, tensor in trial.state_dict().items()}
     x = inputs.detach().to(device="cpu", dtype=torch.float64)
-    with _evaluating(trial), torch.no_grad():
+    trial.eval()
+    with torch.no_grad():
         before = trial(x)
         difference, scale = 0.0, float(before.abs().max())
         shifted = [np.roll(order, 1) for order in graph.identity()]  # moves every unit
@@ -104,17 +107,6 @@ def _parameters(network: nn.Module) -> dict[int, tuple[Tensor, tuple[str, ...], 
             names = found[id(tensor)][1] if id(tensor) in found else ()
             found[id(tensor)] = (tensor, (*names, name), isinstance(tensor, nn.Parameter))
     return found
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -27,7 +27,8 @@ class Eigenpairs:
     Args:
         values: Eigenvalues, the largest first; then, if asked for, the smallest, the most negative last.
         vectors: Unit eigenvectors, in that order.
-        residuals: ``‖A q − θ q‖`` of each: an eigenvalue lies within it of θ.
+        residuals: ``‖A q − θ q‖`` of each: an eigenvalue lies within it of θ. Never below
+            the rounding met on the way.
         products: Products with the operator that it took.
         converged: Whether every residual is inside the tolerance.
         asymmetry: The largest ``|q_iᵀ A q_j − q_jᵀ A q_i|`` that was met, as a share of the largest eigenvalue.
@@ -210,6 +211,8 @@ def eigenpairs(
             space.restart(_retained(len(values), top, bottom, space.capacity))
     if whole:
         residuals = torch.zeros_like(residuals)
+    # The recurrence's own estimate goes on shrinking where rounding in the products no longer lets the residual.
+    residuals = residuals.clamp(min=space.asymmetry * float(values.abs().max()))
     return Eigenpairs(
         values[chosen], space.vectors(coordinates[:, chosen]), residuals[chosen], done, converged, space.asymmetry
     )

@@ -55,8 +55,8 @@ class StoredPlane:
 
     @property
     def splits(self) -> list[str]:
-        """The parts of the data it was measured on."""
-        return list(self.values)
+        """The parts of the data it was measured on, train first."""
+        return sorted(self.values, reverse=True)
 
     @classmethod
     def open(cls, path: Path) -> "StoredPlane":

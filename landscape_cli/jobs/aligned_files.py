@@ -65,8 +65,7 @@ def run_align(aligner: Aligner, plan: AlignPlan, progress: Progress | None = Non
     a, b = plan.first.checkpoint, plan.second.checkpoint
     same_network(a, b)
     setup = aligner.bench.setup((plan.first, plan.second))
-    network = setup.spec.to_json()
-    identity = {"to": a.hash(), "from": b.hash(), "network": network, **aligner.settings.identity()}
+    identity = aligner.identity(setup, a, b)
     if (record := _existing(plan, identity)) is not None:
         return record
     aligned = aligner.align(setup, a.tensors(), b.tensors(), (a.label, b.label), progress)

@@ -22,6 +22,7 @@ from landscape_cli.errors import NetworkError
 from landscape_cli.jobs.bench import Bench, Setup
 from landscape_cli.jobs.linearizations import LinearizedSpec
 from landscape_cli.jobs.subjects import load_state, samples_of, subset
+from landscape_cli.store.checkpoints import Checkpoint
 
 VERSION = 1  # of the alignment: raised when it finds other permutations, so that what is kept is not mixed
 CHECKED = 8  # samples on which the aligned network is compared with the one it was made from
@@ -49,7 +50,7 @@ class AlignSettings:
     seed: int = 0
 
     def identity(self) -> dict[str, Any]:
-        """What an alignment depends on, beside checkpoints, network and data."""
+        """Those of them that matter to the method."""
         part: dict[str, Any] = {"restarts": self.restarts}
         if self.method == "activations":
             part = {"similarity": self.similarity, "samples": self.samples}
@@ -105,6 +106,17 @@ class Aligner:
             raise NetworkError(f"network '{setup.spec.name}' has no hidden units that may be permuted")
         self._graphs = [*self._graphs[-3:], (setup.network, graph)]
         return graph
+
+    def identity(self, setup: Setup, first: Checkpoint, second: Checkpoint) -> dict[str, Any]:
+        """Everything that an alignment depends on."""
+        identity: dict[str, Any] = {"to": first.hash(), "from": second.hash(), "network": setup.spec.to_json()}
+        if self.settings.method == "activations":
+            normalization = setup.normalization
+            identity |= {
+                "fingerprint": setup.data.fingerprint["train"],
+                "normalization": None if normalization is None else normalization.to_json(),
+            }
+        return identity | self.settings.identity()
 
     def _inputs(self, setup: Setup) -> Tensor:
         part = setup.data.train.take(np.arange(min(2, len(setup.data.train))))

@@ -6,8 +6,8 @@ from torch import nn
 
 from landscape_cli.compute.device import placement
 from landscape_cli.compute.samples import Samples
-from landscape_cli.compute.weights.interpolation import LinearPath
-from landscape_cli.compute.weights.repair import Repair
+from landscape_cli.compute.weights.interpolation import LinearPath, prepare
+from landscape_cli.compute.weights.repair import Repair, RepairedPath
 from landscape_cli.errors import NetworkError
 from landscape_cli.networks.registry import NetworkSpec, build
 from tests.compute.test_permutations import IMAGE, trained_like
@@ -25,21 +25,25 @@ def images(count: int = 40) -> Samples:
     return Samples(x, torch.zeros(count, dtype=torch.int64), placement("cpu", "float64"))
 
 
-def statistics(network: nn.Module, samples: Samples) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Mean and deviation of each unit of each layer, read where the next layers read it."""
+def statistics(
+    network: nn.Module, samples: Samples, run: nn.Module | None = None
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Mean and deviation of each unit of each hidden layer, read where the module after the layer reads it."""
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        rows = output.movedim(1, 0).flatten(1)
+    def keep(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        rows = inputs[0].movedim(1, 0).flatten(1)
         found.append((rows.mean(1), rows.std(1, correction=0)))
 
-    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    handles = [layer.register_forward_hook(keep) for layer in layers]
+    after = "norm" if any("norm" in name for name, _ in network.named_modules()) else "relu"
+    modules = [module for name, module in network.named_modules() if after in name.rpartition(".")[2]]
+    handles = [module.register_forward_pre_hook(keep) for module in modules]
     with torch.no_grad():
-        network(samples.inputs)
+        (run or network)(samples.inputs)
     for handle in handles:
         handle.remove()
-    return found[:-1]
+    assert len(found) == sum(isinstance(m, nn.Linear | nn.Conv2d) for m in network.modules()) - 1
+    return found
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS)
@@ -51,8 +55,7 @@ def test_units_have_the_statistics_between_the_ends(name: str, options: dict[str
     path = LinearPath(walker, one.state_dict(), other.state_dict())
     alpha = 0.3
     path.go(alpha)
-    with repair.at(alpha) as network:
-        found = statistics(network, samples)
+    found = statistics(walker, samples, repair.at(alpha))
     plain = statistics(path.go(alpha), samples)
     ends = zip(statistics(one, samples), statistics(other, samples), strict=True)
     moved = False
@@ -72,12 +75,10 @@ def test_the_ends_and_a_network_with_itself_stay() -> None:
     with torch.no_grad():
         for alpha, end in ((1.0, one), (0.0, other)):
             path.go(alpha)
-            with repair.at(alpha) as network:
-                assert torch.equal(network(samples.inputs), end(samples.inputs))
+            assert torch.equal(repair.at(alpha)(samples.inputs), end(samples.inputs))
         repair.learn(one.state_dict(), one.state_dict())
         walker.load_state_dict(one.state_dict())
-        with repair.at(0.5) as network:
-            assert torch.allclose(network(samples.inputs), one(samples.inputs), atol=1e-9)
+        assert torch.allclose(repair.at(0.5)(samples.inputs), one(samples.inputs), atol=1e-9)
     assert not any(module._forward_hooks for module in walker.modules())
 
 
@@ -98,8 +99,13 @@ def test_against_the_formula_by_hand() -> None:
     y = (y - y.mean(0)) / y.std(0, correction=0) * wanted + 0.25 * a.mean(0) + 0.75 * b.mean(0)
     state = walker.state_dict()
     expected = y.relu() @ state["head.weight"].T + state["head.bias"]
-    with torch.no_grad(), repair.at(0.25) as network:
-        assert torch.allclose(network(samples.inputs), expected, atol=1e-10)
+    with torch.no_grad():
+        assert torch.allclose(repair.at(0.25)(samples.inputs), expected, atol=1e-10)
+        path = RepairedPath(
+            walker, *(prepare(walker, end.state_dict(), "it") for end in (one, other)), samples, batch=16
+        )
+        assert torch.allclose(path.go(0.25)(samples.inputs), expected, atol=1e-10)
+        assert torch.equal(path.go(1.0)(samples.inputs), one(samples.inputs))
 
 
 def test_networks_with_batch_norm_or_nothing_hidden_are_refused() -> None:

@@ -19,9 +19,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from landscape_cli.compute.batchnorm import batch_norms
 from landscape_cli.compute.samples import BATCH, Samples
+from landscape_cli.compute.weights.interpolation import LinearPath, Prepared
 from landscape_cli.errors import NetworkError
 
 Statistic = Float[Tensor, " unit"]
+Hook = Callable[[nn.Module, Any, Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class UnitStatistics:
 class Repair:
     """Corrects the hidden layers of a module that walks between two networks.
 
-    The layers are its linear and convolutional modules but the one that runs last, which is the read-out. While
-    :meth:`at` holds, each of them gives ``(y − m)/s · σ + μ`` in place of y, unit by unit, with m and s the statistics
-    of its own output; at an end nothing is changed.
+    The layers are its linear and convolutional modules but the one that runs last, which is the read-out. Each of them
+    then gives ``(y − m)/s · σ + μ`` in place of y, unit by unit, with m and s the statistics of its own output; at an
+    end nothing is changed.
 
     Args:
         network: The module that walks.
@@ -74,50 +76,82 @@ class Repair:
         return {
             layer: UnitStatistics(
                 alpha * first[layer].mean + (1 - alpha) * second[layer].mean,
-                alpha * first[layer].std + (1 - alpha) * second[layer].std,
+                (alpha * first[layer].std + (1 - alpha) * second[layer].std).clamp_min(0),  # α may lie beyond the ends
             )
             for layer in self.layers
         }
 
-    @contextmanager
-    def at(self, alpha: float) -> Iterator[nn.Module]:
-        """The network, which stands at α, with its units corrected while the block runs.
+    def at(self, alpha: float) -> nn.Module:
+        """The network, which stands at α and must stay there, with its units corrected.
 
         Cost: a forward pass over the samples.
         """
         if alpha in (0.0, 1.0):
-            yield self.network
-            return
+            return self.network
         targets = self.targets(alpha)
         found = self._measure(targets)
-        handles = [
-            layer.register_forward_hook(_correcting(found[layer], targets[layer], _unit_axis(layer)))
-            for layer in self.layers
-        ]
-        try:
-            yield self.network
-        finally:
-            for handle in handles:
-                handle.remove()
+        return Repaired(
+            self.network,
+            {layer: _correcting(found[layer], targets[layer], _unit_axis(layer)) for layer in self.layers},
+        )
 
     def _measure(self, targets: Mapping[nn.Module, UnitStatistics] | None) -> dict[nn.Module, UnitStatistics]:
         """The statistics of each layer's output; with targets, each batch is corrected before the next layer."""
         pools = {layer: _Pool(_unit_axis(layer)) for layer in self.layers}
-        handles = [
-            layer.register_forward_hook(_pooling(pools[layer], None if targets is None else targets[layer]))
-            for layer in self.layers
-        ]
-        mode = self.network.training
-        self.network.eval()
-        try:
-            with torch.inference_mode():
-                for x, _ in self.samples.batches(self.batch):
-                    self.network(x)
-        finally:
-            self.network.train(mode)
-            for handle in handles:
-                handle.remove()
+        hooks = {layer: _pooling(pool, None if targets is None else targets[layer]) for layer, pool in pools.items()}
+        with _hooked(hooks), _evaluating(self.network), torch.inference_mode():
+            for x, _ in self.samples.batches(self.batch):
+                self.network(x)
         return {layer: pool.statistics() for layer, pool in pools.items()}
+
+
+class Repaired(nn.Module):
+    """A network in evaluation mode with corrections of its layers' outputs, which it itself does not have.
+
+    Args:
+        network: The network.
+        corrections: A forward hook for each corrected layer.
+    """
+
+    def __init__(self, network: nn.Module, corrections: Mapping[nn.Module, Hook]) -> None:
+        super().__init__()
+        self._network = (network,)  # not among its own modules: its mode is not this one's
+        self._corrections = corrections
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's logits with its layers corrected."""
+        (network,) = self._network
+        with _hooked(self._corrections), _evaluating(network):
+            logits: Tensor = network(x)
+        return logits
+
+
+class RepairedPath(LinearPath):
+    """A straight line on which each network between the ends is repaired; see :class:`Repair`.
+
+    Args:
+        network: The module that walks; without batch norm.
+        first: State of the network at α = 1.
+        second: State of the network at α = 0.
+        samples: What statistics are taken from.
+        batch: Samples a forward pass.
+
+    Raises:
+        CheckpointError: If the ends do not fit the network; the message names the tensor.
+        NetworkError: If the network has batch norm, or no hidden layer.
+    """
+
+    def __init__(
+        self, network: nn.Module, first: Prepared, second: Prepared, samples: Samples, *, batch: int = BATCH
+    ) -> None:
+        super().__init__(network, first, second, statistics=samples, batch=batch)
+        self.repair = Repair(network, samples, batch=batch)
+        self.repair.learn(first.tensors, second.tensors)
+
+    def go(self, at: float) -> nn.Module:
+        """Put the module at α and return it repaired. Cost: a forward pass over the samples, beside the line's own."""
+        super().go(at)
+        return self.repair.at(at)
 
 
 class _Pool:
@@ -160,7 +194,7 @@ def corrected(output: Tensor, own: UnitStatistics, wanted: UnitStatistics, axis:
     return output * scale.to(output.dtype).reshape(shape) + shift.to(output.dtype).reshape(shape)
 
 
-def _pooling(pool: _Pool, wanted: UnitStatistics | None) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
+def _pooling(pool: _Pool, wanted: UnitStatistics | None) -> Hook:
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
         own = pool.add(output)
         return None if wanted is None else corrected(output, own, wanted, pool.axis)
@@ -168,7 +202,7 @@ def _pooling(pool: _Pool, wanted: UnitStatistics | None) -> Callable[[nn.Module,
     return hook
 
 
-def _correcting(own: UnitStatistics, wanted: UnitStatistics, axis: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+def _correcting(own: UnitStatistics, wanted: UnitStatistics, axis: int) -> Hook:
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return corrected(output, own, wanted, axis)
 
@@ -188,17 +222,29 @@ def _hidden_layers(network: nn.Module, samples: Samples) -> list[nn.Module]:
             ran.remove(module)
         ran.append(module)
 
-    layers = [module for module in network.modules() if isinstance(module, nn.Linear | _ConvNd)]
-    handles = [layer.register_forward_hook(note) for layer in layers]
-    mode = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            network(samples.normalized(samples.inputs[:2]))
-    finally:
-        network.train(mode)
-        for handle in handles:
-            handle.remove()
+    layers: dict[nn.Module, Hook] = {m: note for m in network.modules() if isinstance(m, nn.Linear | _ConvNd)}
+    with _hooked(layers), _evaluating(network), torch.inference_mode():
+        network(samples.normalized(samples.inputs[:2]))
     if len(ran) < 2:
         raise NetworkError("REPAIR finds no hidden linear or convolutional layer in this network")
     return ran[:-1]
+
+
+@contextmanager
+def _hooked(hooks: Mapping[nn.Module, Hook]) -> Iterator[None]:
+    handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    mode = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(mode)

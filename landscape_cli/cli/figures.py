@@ -33,6 +33,9 @@ MEANT: dict[Figure, frozenset[str]] = {
     "spawn": frozenset({"where"}),
     "velocity": frozenset({"where"}),
     "linearized": frozenset({"where"}),
+    "sharpness": frozenset({"where"}),
+    "density": frozenset({"where"}),
+    "escape": frozenset({"where"}),
     "plane": frozenset({"color", "log"}),
     "surface": frozenset({"color", "log"}),
 }
@@ -206,6 +209,15 @@ def _draw(result: Result, figure: Figure, asked: Asked) -> Any:
         figures = {
             "velocity": tangent.velocity_figure,
             "linearized": tangent.linearized_figure,
+        }
+        return figures[figure](_records(result, asked), **asked.size)
+    if figure in ("sharpness", "density", "escape"):
+        from landscape_cli.plots import curvature
+
+        figures = {
+            "sharpness": curvature.sharpness_figure,
+            "density": curvature.density_figure,
+            "escape": curvature.escape_figure,
         }
         return figures[figure](_records(result, asked), **asked.size)
     return _draw_barriers(result, figure, asked)

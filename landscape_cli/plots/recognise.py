@@ -22,6 +22,8 @@ Kind = Literal[
     "kernel-velocity",
     "linearization",
     "plane",
+    "hessian",
+    "escape",
 ]
 Figure = Literal[
     "embedding",
@@ -41,6 +43,9 @@ Figure = Literal[
     "linearized",
     "plane",
     "surface",
+    "sharpness",
+    "density",
+    "escape",
 ]
 
 # The figures of each kind of result; the first is drawn unless another is asked for.
@@ -55,6 +60,8 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "kernel-velocity": ("velocity",),
     "linearization": ("linearized",),
     "plane": ("plane", "surface"),
+    "hessian": ("sharpness", "density"),
+    "escape": ("escape",),
 }
 # What the kinds of records mean: those of the second column are drawn themselves, those of the first name a file.
 FILES: dict[str, Kind] = {
@@ -76,6 +83,8 @@ RECORDS: dict[str, Kind] = {
     "kernel-velocity": "kernel-velocity",
     "linearization": "linearization",
     "kernel-regression": "linearization",
+    "hessian": "hessian",
+    "escape": "escape",
 }
 # Results of which there is no figure, and the way to one.
 FIRST = {
@@ -87,7 +96,8 @@ FIRST = {
 }
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DRAWN = (
-    "figures are drawn of embeddings, trajectories, clusters, progress, barriers, planes, kernels, linearised training"
+    "figures are drawn of embeddings, trajectories, clusters, progress, barriers, planes, kernels, linearised "
+    "training, curvature and escape thresholds"
 )
 
 

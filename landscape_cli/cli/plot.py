@@ -55,7 +55,7 @@ Log = Annotated[
     bool | None,
     typer.Option(
         "--log/--linear",
-        help="Scale of losses on a plane; default logarithmic where they span two powers of ten.",
+        help="Scale of losses on a plane; default logarithmic where they span a power of ten.",
         rich_help_panel=PANEL,
         show_default=False,
     ),

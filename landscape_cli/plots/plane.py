@@ -11,6 +11,7 @@ from landscape_cli.plots.style import COLORS, MUTED, figure
 from landscape_cli.store.planes import StoredPlane
 
 LEVELS = 16
+POWERS = 1e3  # ratio from which on a logarithmic scale is labelled by powers of ten
 
 
 def plane_figure(
@@ -30,7 +31,7 @@ def plane_figure(
         plane: The plane.
         color: Which values, as in ``error`` or ``train_loss``; by default error, loss, function distance, and the
             error of the linearised network, as far as they were measured.
-        log: Losses on a logarithmic scale; None if they span two powers of ten.
+        log: Losses on a logarithmic scale; None if they span a power of ten.
         title: Above all panels.
         width: Inches.
         height: Inches.
@@ -60,7 +61,7 @@ def plane_figure(
                 place.set_xlabel(textwrap.fill(across, 34))
                 place.tick_params(labelbottom=True)
             if number % columns == 0:
-                place.set_ylabel(textwrap.fill(up, 34))
+                place.set_ylabel(textwrap.fill(up, max(18, min(34, int(13 * each)))))
         handles, labels = axes.flat[0].get_legend_handles_labels()
         if handles:
             drawn.legend(handles, labels, loc="outside lower center", ncols=min(4, len(handles)))
@@ -94,11 +95,13 @@ def _panel(drawn: Any, axes: Any, plane: StoredPlane, shown: Shown) -> None:
         if whole.any():
             filled = axes.tricontourf(shape, safe, levels=levels, cmap="viridis", norm=norm)
             axes.tricontour(shape, safe, levels=levels, colors="white", linewidths=0.3, alpha=0.5, norm=norm)
-            ticks = ticker.LogLocator() if shown.log and high > 10 * low else ticker.MaxNLocator(5)
+            powers = shown.log and high > POWERS * low
+            few = ticker.LogLocator(subs=(1.0,) if powers else (1.0, 2.0, 5.0), numticks=9)
+            ticks = few if shown.log and high > 4 * low else ticker.MaxNLocator(5)
             bar = drawn.colorbar(filled, ax=axes, ticks=ticks, shrink=0.9)
             bar.outline.set_visible(False)
             bar.ax.minorticks_off()
-            if not (shown.log and high > 10 * low):
+            if not powers:
                 bar.formatter = ticker.FormatStrFormatter("%g")
                 bar.update_ticks()
     rows, columns = np.nonzero(plane.measured & ~np.isfinite(shown.of(plane)))

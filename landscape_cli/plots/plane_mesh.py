@@ -11,7 +11,7 @@ from landscape_cli.store.planes import StoredPlane
 
 PANELS = ("error", "loss", "distance", "linearized_error")  # drawn unless others are asked for
 UNITS = {"error": " (%)", "loss": " (nats)", "disagreement": " (%)", "distance": ""}
-WIDE = 100.0  # ratio of losses from which on a logarithmic scale is drawn unless told otherwise
+WIDE = 10.0  # ratio of losses from which on a logarithmic scale is drawn unless told otherwise
 
 Cell = tuple[int, int, int]  # column, row, size
 
@@ -67,7 +67,7 @@ def chosen(plane: StoredPlane, names: Sequence[str] | None, log: bool | None) ->
     Args:
         plane: The plane.
         names: As in ``loss`` or ``train_loss``; without a split it is test, if that was measured.
-        log: Whether losses are on a logarithmic scale; None if they span two powers of ten.
+        log: Whether losses are on a logarithmic scale; None if they span a power of ten.
 
     Raises:
         UsageError: If one was not measured, or a logarithm was asked for where no loss is drawn.

@@ -67,7 +67,7 @@ def surface_page(
     Args:
         plane: The plane.
         color: The values on the page, the first of them shown at first; by default all of them.
-        log: Losses on a logarithmic scale at first; None if they span two powers of ten.
+        log: Losses on a logarithmic scale at first; None if they span a power of ten.
         title: By default what is shown.
 
     Cost: about 45 bytes a node and 6 more a value.
@@ -168,7 +168,7 @@ def surface_figure(
     Args:
         plane: The plane.
         color: Which value; by default the loss.
-        log: On a logarithmic scale; None if the losses span two powers of ten.
+        log: On a logarithmic scale; None if the losses span a power of ten.
         title: In place of its own.
         width: Inches.
         height: Inches.

@@ -1,4 +1,4 @@
-"""Training times as people write them: ``2ep``, ``0.5ep``, ``step:390``, ``last``.
+"""Training times as people write them: ``2ep``, ``0.5ep``, ``step:390``, ``last``; of curves points, ``t=0.5``.
 
 A time is a step of the optimiser or an epoch; which step an epoch is depends on the run (``steps_per_epoch``).
 """
@@ -11,6 +11,7 @@ from typing import Literal
 from landscape_cli.errors import UsageError
 
 _EPOCH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:ep|epochs?)")
+_POINT = re.compile(r"t=(0|1|0?\.\d+|[01]\.\d*)")
 _STEP = re.compile(r"(?:step:|step-)?0*(\d+)")
 
 EXAMPLES = "write 2ep, 0.5ep, step:390 or last"
@@ -21,8 +22,8 @@ class Time:
     """A moment of a training run.
 
     Args:
-        unit: ``"ep"``, ``"step"``, or ``"last"``.
-        value: The number of epochs or steps (exact; unused for ``"last"``).
+        unit: ``"ep"``, ``"step"``, ``"last"``, or for a point of a curve ``"t"``.
+        value: The number of epochs or steps, or the point (exact; unused for ``"last"``).
 
     >>> Time("ep", Fraction(1, 2)).step(steps_per_epoch=45, last=900)
     23
@@ -30,11 +31,17 @@ class Time:
     '0.5ep'
     """
 
-    unit: Literal["ep", "step", "last"]
+    unit: Literal["ep", "step", "last", "t"]
     value: Fraction = Fraction(0)
 
     def step(self, *, steps_per_epoch: int, last: int) -> int:
-        """The optimiser step this time means in a run; halves round up."""
+        """The optimiser step this time means in a run; halves round up.
+
+        Raises:
+            UsageError: If it is a point of a curve.
+        """
+        if self.unit == "t":
+            raise UsageError(f"{self} is a point of a curve, no time of a run", EXAMPLES)
         if self.unit == "last":
             return last
         if self.unit == "step":
@@ -46,6 +53,8 @@ class Time:
             return "last"
         if self.unit == "step":
             return f"step:{int(self.value)}"
+        if self.unit == "t":
+            return f"t={float(self.value):.10g}"
         return f"{float(self.value):.10g}ep"
 
 
@@ -65,6 +74,8 @@ def parse_time(text: str) -> Time:
         return Time("last")
     if match := _EPOCH.fullmatch(word):
         return Time("ep", Fraction(match[1]))
+    if (match := _POINT.fullmatch(word)) and Fraction(match[1]) <= 1:
+        return Time("t", Fraction(match[1]))
     if word.startswith(("step:", "step-")) and (match := _STEP.fullmatch(word)):
         return Time("step", Fraction(int(match[1])))
     raise UsageError(f"'{text}' is no time in training", EXAMPLES)

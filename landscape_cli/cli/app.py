@@ -90,7 +90,12 @@ COMMANDS = (
 )
 
 for module in COMMANDS:
-    app.command(name=module.NAME, help=_paragraphs(module.HELP), epilog=_examples(module.EXAMPLES))(module.command)
+    app.command(
+        name=module.NAME,
+        cls=getattr(module, "CLASS", None),
+        help=_paragraphs(module.HELP),
+        epilog=_examples(module.EXAMPLES),
+    )(module.command)
 
 
 def _version(value: bool) -> None:

@@ -16,6 +16,13 @@ Checkpoints = Annotated[
     list[str],
     typer.Argument(metavar="CHECKPOINT...", help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe."),
 ]
+CheckpointsOrNone = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CHECKPOINT...]", help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Pairs = Annotated[
     Pairing | None,
     typer.Option(
@@ -84,6 +91,13 @@ Others = Annotated[
     Side,
     typer.Option("--others", help="With --layerwise: where the other layers stay.", rich_help_panel=MEASURE),
 ]
+Along = Annotated[
+    Path | None,
+    typer.Option(
+        "--along", metavar="CURVE", help="Walk this curve of 'landscape curve' in place of lines.",
+        rich_help_panel=MEASURE,
+    ),
+]  # fmt: skip
 CurveOut = Annotated[
     Path | None,
     typer.Option("--curve-out", help="File for every point of every line, as JSON lines.", rich_help_panel=MEASURE),

@@ -16,6 +16,7 @@ from landscape_cli.compute.weights.interpolation import check_state
 from landscape_cli.datasets import DataSet, DataSpec, Normalization, Split, load
 from landscape_cli.datasets.transforms import balanced_index
 from landscape_cli.errors import UsageError
+from landscape_cli.jobs.curve_specs import CurveSpec, curved
 from landscape_cli.jobs.linearizations import LinearizedSpec, linearize, linearized_spec
 from landscape_cli.networks.registry import NetworkSpec, build
 from landscape_cli.store.runs import Run
@@ -34,7 +35,8 @@ def _load_data(spec: str) -> DataSet:
 def build_network(spec: NetworkSpec, data: DataSet, *, seed: int = 0) -> nn.Module:
     """Build a network for a data set, its weights drawn from the stream ``init`` of ``seed`` and nothing else.
 
-    For a linearised run it is the network's Taylor polynomial, at its base.
+    For a linearised run it is the network's Taylor polynomial, at its base; for a curve's, the straight line to begin
+    with.
     """
     state = torch.get_rng_state()
     try:
@@ -42,6 +44,8 @@ def build_network(spec: NetworkSpec, data: DataSet, *, seed: int = 0) -> nn.Modu
         network = build(spec, data.input_shape, data.classes)
     finally:
         torch.set_rng_state(state)
+    if isinstance(spec, CurveSpec):
+        return curved(network, spec)
     return linearize(network, spec) if isinstance(spec, LinearizedSpec) else network
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from landscape_cli.errors import CheckpointError, UsageError
 from landscape_cli.store.checkpoints import Checkpoint, read_header
+from landscape_cli.store.curves import curve_points, is_curve, point_at
 from landscape_cli.store.runs import CHECKPOINTS, Run, is_run
 from landscape_cli.times import Time, parse_time
 
@@ -39,6 +40,8 @@ def locate(text: str, *, default: Time | None = None) -> Checkpoint:
         UsageError: If the time is no time, or a time is given for a single file.
     """
     path, time = split_time(text)
+    if is_run(path) and is_curve(run := Run.open(path)):
+        return point_at(run, time or default)
     found = checkpoints_of(path)
     if len(found) == 1 and not path.is_dir():
         if time is not None:
@@ -50,6 +53,8 @@ def locate(text: str, *, default: Time | None = None) -> Checkpoint:
         return replace(Run.open(path).checkpoint_at(time), called=called)
     if time.unit == "last":
         return replace(found[-1], called=called)
+    if time.unit == "t":
+        raise UsageError(f"{path} is no curve: it has no '{time}'", "curves are made by 'landscape curve'")
     if time.unit == "ep":
         raise UsageError(f"{path} is no run: its epochs are unknown", "name the checkpoint by its step: step:390")
     for checkpoint in found:
@@ -89,7 +94,8 @@ def checkpoints_of(path: Path) -> list[Checkpoint]:
 
 def _in_folder(path: Path) -> list[Checkpoint]:
     if is_run(path):
-        found = Run.open(path).checkpoints()
+        run = Run.open(path)
+        found = curve_points(run) if is_curve(run) else run.checkpoints()
         if not found:
             raise CheckpointError(f"{path} holds no checkpoint yet", "continue it with the command that began it")
         return found

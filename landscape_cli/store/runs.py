@@ -18,6 +18,7 @@ SCHEMA = 1
 CHECKPOINTS = "checkpoints"
 RESUME = "resume"
 PREDICTIONS = "predictions"
+POINTS = "points"  # of a curve
 ROLLING_NAME = "rolling.safetensors"
 
 RECORD_KEYS = frozenset(
@@ -231,8 +232,9 @@ class Run:
 
     def tidy(self) -> None:
         """Delete temporary files of a killed writer."""
-        for folder in (self.path, self.path / CHECKPOINTS, self.path / RESUME, self.path / PREDICTIONS):
-            remove_leftovers(folder)
+        for folder in (CHECKPOINTS, RESUME, PREDICTIONS, POINTS):
+            remove_leftovers(self.path / folder)
+        remove_leftovers(self.path)
 
 
 def clear(path: Path) -> None:
@@ -245,7 +247,7 @@ def clear(path: Path) -> None:
     """
     if not path.exists():
         return
-    folders = [path / name for name in (CHECKPOINTS, RESUME, PREDICTIONS)]
+    folders = [path / name for name in (CHECKPOINTS, RESUME, PREDICTIONS, POINTS)]
     if not is_run(path):
         ours = {".lock", *(folder.name for folder in folders if folder.is_dir() and not any(folder.iterdir()))}
         if any(child.name not in ours for child in path.iterdir()):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from landscape_cli.compute.named_tensors import home_of
 from landscape_cli.compute.tangent import jet_rules  # noqa: F401 - registers the rules
 from landscape_cli.compute.tangent.jets import (
     Substituting,
@@ -75,30 +76,20 @@ class LinearizedNetwork(nn.Module):
         self._network = (network.eval(),)
         for name, _ in network.named_modules(remove_duplicate=False):
             if name:
-                self._home(f"{name}.")  # in the network's order, which is then that of the state
+                home_of(self, f"{name}.")  # in the network's order, which is then that of the state
         persistent = network.state_dict().keys()
         mine: dict[Tensor, nn.Parameter] = {}  # tied weights stay tied
         for name, parameter in network.named_parameters(remove_duplicate=False):
             own = mine.setdefault(parameter, nn.Parameter(parameter.detach().clone(), requires_grad=False))
             own.requires_grad_(own.requires_grad or name in trained)
-            home, leaf = self._home(name)
+            home, leaf = home_of(self, name)
             home.register_parameter(leaf, own)
         for name, buffer in network.named_buffers(remove_duplicate=False):
             if name in persistent:
-                home, leaf = self._home(name)
+                home, leaf = home_of(self, name)
                 home.register_buffer(leaf, buffer.detach().clone())
         self._match()
         self.eval()
-
-    def _home(self, name: str) -> tuple[nn.Module, str]:
-        """The empty module, made if need be, that holds what the network calls ``name``."""
-        module: nn.Module = self
-        *path, leaf = name.split(".")
-        for part in path:
-            if part not in module._modules:
-                module.add_module(part, nn.Module())
-            module = module.get_submodule(part)
-        return module, leaf
 
     def train(self, mode: bool = True) -> "LinearizedNetwork":
         """Stay in evaluation mode, whatever is asked for."""

@@ -32,8 +32,8 @@ class PointCache:
     """
 
     def __init__(self, kind: str, identity: dict[str, Any], *, fresh: bool = False) -> None:
-        self.identity = identity
         text = json.dumps(identity, sort_keys=True)
+        self.identity = json.loads(text)  # as it is read back: a tuple would never equal its list
         self.path = cache_folder() / kind / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.jsonl"
         self.writable = True
         self._begun = False

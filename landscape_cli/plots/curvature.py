@@ -93,12 +93,12 @@ def density_figure(
         import matplotlib as mpl
 
         shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(found)))
-        floor = math.inf
+        floor, top = math.inf, 0.0
         for record, shade in zip(found, shades, strict=True):
             density = record["density"]
             x, y, error = (np.asarray(density[key], dtype=np.float64) for key in ("grid", "values", "error"))
             single = 1 / (record["parameters"] * density["width"] * math.sqrt(2 * math.pi))
-            floor = min(floor, 0.1 * single)
+            floor, top = min(floor, 0.1 * single), max(top, float(y.max()))
             color = shade if len(found) > 1 else COLORS[0]
             axes.plot(x, np.maximum(y, 1e-300), color=color, label=_when(record, found))
             if np.isfinite(error).any():
@@ -107,7 +107,7 @@ def density_figure(
                 )
             axes.axvline(record["lambda_max"], color=color, linestyle=":", linewidth=0.9)
         axes.set_yscale("log")
-        axes.set_ylim(bottom=floor)
+        axes.set_ylim(floor, 5 * top)
         axes.set(xlabel="eigenvalue", ylabel=f"density of the {name}'s spectrum")
         if len(found) > 1:
             axes.legend(ncols=1 + (len(found) > 8))
@@ -139,6 +139,7 @@ def escape_figure(
     scaled = any(r.get("effective_lr") is not None for r in records)
     width = width or (9.0 if scaled else 6.6)
     with figure(width, height or (0.34 if scaled else 0.45) * width, ncols=2 + scaled) as (drawn, grid):
+        beside = (grid[2], grid[2].twinx()) if scaled else None
         for number, (run, line) in enumerate(lines.items()):
             marker, suffix = MARKERS[number % len(MARKERS)], f", {run}" if len(lines) > 1 else ""
             style = {"marker": marker, "markersize": 4}
@@ -156,9 +157,10 @@ def escape_figure(
             scale[~np.isfinite(scale)] = np.nan
             grid[1].plot(x, scale, color=COLORS[2], label=f"noise scale{suffix}", **style)
             grid[1].plot(x, _column(line, "batch_size"), color=MUTED, linestyle=":", label=f"batch size{suffix}")
-            if scaled:
-                for key, color, label in (("effective_lr", 3, "η/‖w‖²"), ("effective_sharpness", 4, "λ_max‖w‖²")):
-                    grid[2].plot(x, _column(line, key), color=COLORS[color], label=f"{label}{suffix}", **style)
+            if beside is not None:
+                rate, sharp = _column(line, "effective_lr"), _column(line, "effective_sharpness")
+                beside[0].plot(x, rate, color=COLORS[3], label=f"η/‖w‖²{suffix}", **style)
+                beside[1].plot(x, sharp, color=COLORS[4], linestyle="--", label=f"λ_max‖w‖²{suffix}", **style)
         grid[0].axhline(0, color="black", linewidth=0.8)
         low, high = grid[0].get_ylim()
         if max(abs(low), abs(high)) > LOG_RANGE:
@@ -167,11 +169,23 @@ def escape_figure(
             axes.set_xlabel("epoch")
             range_across(axes, _column(records, "epoch"))
         grid[0].set_ylabel("escape threshold")
-        grid[1].set(ylabel="samples", yscale="log")
-        if scaled:
-            grid[2].set(ylabel="of the scale-invariant weights", yscale="log")
-        for axes in grid:
-            axes.legend(fontsize=7)
+        grid[1].set_ylabel("samples")
+        counts = np.concatenate([_column(records, "noise_scale"), _column(records, "batch_size")])
+        _log(grid[1], counts[np.isfinite(counts)].tolist())
+        grid[0].legend(fontsize=7)
+        grid[1].legend(fontsize=7)
+        if beside is not None:
+            for axes, key, label in (
+                (beside[0], "effective_lr", "effective learning rate η/‖w‖²"),
+                (beside[1], "effective_sharpness", "effective sharpness λ_max‖w‖²"),
+            ):
+                values = _column(records, key)
+                _log(axes, values[np.isfinite(values)].tolist())
+                axes.set_ylabel(label)
+            beside[1].spines["right"].set_visible(True)
+            beside[1].grid(False)
+            parts = [axes.get_legend_handles_labels() for axes in beside]
+            beside[0].legend(parts[0][0] + parts[1][0], parts[0][1] + parts[1][1], fontsize=7)
         optimizers = ", ".join(dict.fromkeys(str(r["optimizer"]) for r in records))
         told = f"above 0 a step leaves its quadratic basin; {optimizers}, {records[0]['minibatches']} minibatches; "
         headline(grid[0], title or "Escape threshold", told + _sample(records))
@@ -215,6 +229,7 @@ def _log(axes: Any, values: Sequence[float]) -> None:
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
+            axes.ticklabel_format(axis="y", scilimits=(-2, 4))
 
 
 def _one(records: Records) -> str:

@@ -23,7 +23,8 @@ from landscape_cli.compute.weights.plane_walk import PlaneWalk, corner_reference
 from landscape_cli.datasets import DataSpec
 from landscape_cli.jobs.bench import Bench, Sampling
 from landscape_cli.jobs.pairs import Subject
-from landscape_cli.jobs.planes import PlaneJob, PlaneSettings, measure_plane
+from landscape_cli.jobs.plane_settings import PlaneJob, PlaneSettings
+from landscape_cli.jobs.planes import measure_plane
 from landscape_cli.networks.registry import NetworkSpec, build
 from landscape_cli.store.locate import locate
 

@@ -77,7 +77,8 @@ def command(
 
     from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
-    from landscape_cli.jobs.planes import PlaneJob, PlaneSettings, measure_plane, plan_plane
+    from landscape_cli.jobs.plane_settings import PlaneJob, PlaneSettings
+    from landscape_cli.jobs.planes import measure_plane, plan_plane
 
     set_threads(threads)
     sampling = Sampling(splits_of(split), samples, bn_samples, seed, batch_size)

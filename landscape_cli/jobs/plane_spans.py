@@ -150,7 +150,7 @@ def _directions(
     origin: dict[str, Any] = {"directions": kind, "seed": seed}
     if kind == "gradient":
         load_state(setup.network, state, subject.checkpoint.label)
-        size = min(bench.sampling.bn_samples or STATISTICS, len(setup.data.train))
+        size = gradient_size(bench, setup)
         part = subset(setup.data.train, size, setup.data.classes, seed)
         samples = samples_of(part, setup.normalization, bench.where)
         made.append(gradient_direction(setup.network, samples, batch=bench.sampling.batch))
@@ -158,6 +158,11 @@ def _directions(
     while len(made) < count:
         made.append(random_direction(state, names, seed, len(made)))
     return [tied(setup.network, filter_normalized(direction, state)) for direction in made], origin
+
+
+def gradient_size(bench: Bench, setup: Setup) -> int:
+    """How many training samples the gradient is taken over."""
+    return min(bench.sampling.bn_samples or STATISTICS, len(setup.data.train))
 
 
 def _principal(

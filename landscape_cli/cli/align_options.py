@@ -1,8 +1,9 @@
 """Options of an alignment, shared by the commands that align."""
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 
 from landscape_cli.compute.weights.alignment_choices import (
     ACTIVATION_SAMPLES,
@@ -46,4 +47,47 @@ Samples = Annotated[
     ),
 ]
 
-__all__ = ["ACTIVATION_SAMPLES", "RESTARTS", "Method", "Restarts", "Samples", "SimilarityOption"]
+Align = Annotated[
+    AlignMethod | None,
+    typer.Option(
+        "--align",
+        metavar="[weights|activations]",
+        help="Measure B with its hidden units in the order that suits A; by weights, unless said otherwise.",
+        rich_help_panel=ALIGNMENT,
+    ),
+]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Without batch norm: give units of the line the statistics between the ends' (on --bn-samples).",
+        rich_help_panel=ALIGNMENT,
+    ),
+]
+
+
+class AligningCommand(TyperCommand):
+    """A command whose ``--align`` may stand without a method: then it is by weights."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a bare ``--align`` its method."""
+        methods = get_args(AlignMethod)
+        words: list[str] = []
+        for word, after in zip(args, [*args[1:], ""], strict=True):
+            words.append(word)
+            if word == "--align" and after not in methods:
+                words.append(methods[0])
+        return super().parse_args(ctx, words)
+
+
+__all__ = [
+    "ACTIVATION_SAMPLES",
+    "RESTARTS",
+    "Align",
+    "AligningCommand",
+    "Method",
+    "Repair",
+    "Restarts",
+    "Samples",
+    "SimilarityOption",
+]

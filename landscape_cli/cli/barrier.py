@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+from landscape_cli.cli import align_options as alignment
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.output import Output, save_records
@@ -11,6 +12,7 @@ from landscape_cli.errors import InterruptedRunError, LandscapeError, UsageError
 from landscape_cli.jobs.pairs import default_pairing, pair
 
 NAME = "barrier"
+CLASS = alignment.AligningCommand
 HELP = """Error and loss along the straight line between two networks, and the barrier in three readings.
 
 With w(α) = α·A + (1−α)·B: sup is max R(w(α)) − (R(A)+R(B))/2, mid the same at α = ½, chord the maximum over the
@@ -22,16 +24,17 @@ EXAMPLES = (
     "landscape barrier a.safetensors b.safetensors --network resnet20 --data cifar10:data --curve-out path.jsonl",
     "landscape barrier sample_checkpoints/early-a sample_checkpoints/early-b --layerwise | landscape plot",
     "landscape barrier runs/a runs/b --span=-0.5,1.5 --curve-out line.jsonl",
+    "landscape barrier --along runs/curve --curve-out curve.jsonl",
 )
 COLUMNS = (
     ("a", "A (α = 1)"), ("b", "B (α = 0)"), ("layer", "layer"), ("spawn_epoch", "spawned at epoch"), ("split", "split"),
     ("error_sup", "error barrier"), ("error_sup_alpha", "at α"), ("error_mid", "mid"), ("error_chord", "chord"),
-    ("error_a", "error A"), ("error_b", "error B"), ("loss_sup", "loss barrier"),
+    ("error_a", "error A"), ("error_b", "error B"), ("loss_sup", "loss barrier"), ("align", "aligned by"),
 )  # fmt: skip
 
 
 def command(
-    checkpoints: what.Checkpoints,
+    checkpoints: what.CheckpointsOrNone = None,
     pairs: what.Pairs = None,
     at: what.At = None,
     points: what.Points = 25,
@@ -40,6 +43,10 @@ def command(
     layerwise: what.Layerwise = False,
     layers: what.Layers = None,
     others: what.Others = "a",
+    along: what.Along = None,
+    align: alignment.Align = None,
+    restarts: alignment.Restarts = alignment.RESTARTS,
+    repair: alignment.Repair = False,
     split: what.Split = "both",
     samples: what.Samples = None,
     bn: what.Bn = "recompute",
@@ -66,8 +73,14 @@ def command(
     """Parse, measure, emit."""
     asked_network = inputs.network_spec(network, network_option, width)
     asked_data = inputs.data_spec(data, data_option)
-    subjects = inputs.subjects(checkpoints, at)
-    chosen = pair(subjects, pairs or default_pairing(subjects))
+    if along is not None and (checkpoints or layerwise):
+        raise UsageError("--along walks a curve whole, between its own ends", "leave checkpoints and --layerwise out")
+    if along is not None and (align or repair):
+        raise UsageError("a curve was trained between the units as they are", "leave --align and --repair out")
+    if along is None and not checkpoints:
+        raise UsageError("no checkpoints are given", "name two, or a curve by --along")
+    subjects = inputs.subjects(checkpoints or [], at) if along is None else []
+    chosen = pair(subjects, pairs or default_pairing(subjects)) if along is None else []
     reach = what.parse_span(span)
     if layers is not None and not layerwise:
         raise UsageError("--layers means nothing without --layerwise", "add it, or leave --layers out")
@@ -75,15 +88,21 @@ def command(
     output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
 
     from landscape_cli.compute.device import placement, set_threads
-    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, curve
+    from landscape_cli.jobs.aligned_pairs import AlignedPairs
+    from landscape_cli.jobs.alignment import Aligner, AlignSettings
+    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, path_points
     from landscape_cli.jobs.bench import Bench, Sampling
+    from landscape_cli.jobs.curve_runs import open_curve
 
     set_threads(threads)
     sampling = Sampling(splits_of(split), samples, bn_samples, seed, batch_size)
-    settings = BarrierSettings(points, refine, bn, reach, patterns if layerwise else None, others, fresh=force)
+    settings = BarrierSettings(points, refine, bn, reach, patterns if layerwise else None, others, repair, fresh=force)
     where = placement(device, precision)
     bench = Bench(sampling, where, network=asked_network, data=asked_data, note=output.note)
     barriers = Barriers(bench, settings)
+    order = None if align is None else AlignedPairs(Aligner(bench, AlignSettings(align, restarts, seed=seed)), force)
+    curved = None if along is None else open_curve(along)
+    chosen = chosen if curved is None else [(curved.first, curved.second)]
     if dry_run:
         for a, b in chosen:
             output.emit(barriers.plan(a, b))
@@ -93,8 +112,12 @@ def command(
     with output.batch(len(chosen), "barriers") as show:
         for number, (a, b) in enumerate(chosen):
             try:
-                for result in barriers.paths(a, b, functools.partial(show, number)):
-                    curves.extend(curve(result, a.checkpoint, b.checkpoint))
+                tell = functools.partial(show, number)
+                if order is not None:
+                    a, b = order.pair(a, b)
+                found = barriers.paths(a, b, tell) if curved is None else [barriers.along(curved, tell)]
+                for result in found:
+                    curves.extend(path_points(result, a.checkpoint, b.checkpoint))
                     for record in result.records:
                         output.emit(record)
             except KeyboardInterrupt:

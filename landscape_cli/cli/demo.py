@@ -41,7 +41,7 @@ def command(
 
     from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs import demonstration as study
-    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, curve
+    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, path_points
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.spawning import child_jobs, with_origin
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
@@ -80,7 +80,7 @@ def command(
         for number, (a, b) in enumerate(pairs):
             result = barriers.line(a, b)
             records += result.records
-            points += list(curve(result, a.checkpoint, b.checkpoint))
+            points += list(path_points(result, a.checkpoint, b.checkpoint))
             show(number, 1, 1)
     save_records(out / "barriers.jsonl", records, force=True)
     save_records(out / "paths.jsonl", points, force=True)

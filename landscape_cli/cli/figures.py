@@ -27,6 +27,7 @@ MEANT: dict[Figure, frozenset[str]] = {
     "trajectories": frozenset({"y", "color", "where"}),
     "dendrogram": frozenset({"color"}),
     "importance": frozenset(),
+    "training": frozenset({"where"}),
     "barrier": frozenset({"where"}),
     "layers": frozenset({"where"}),
     "matrix": frozenset({"where"}),
@@ -199,6 +200,10 @@ def _draw(result: Result, figure: Figure, asked: Asked) -> Any:
 
         drawn = plane_figure if figure == "plane" else surface_figure
         return drawn(_plane(result), **_plane_options(asked), **asked.size)
+    if figure == "training":
+        from landscape_cli.plots.training import training_figure
+
+        return training_figure([Path(record["path"]) for record in _records(result, asked)], **asked.size)
     if figure in ("matrix", "spawn"):
         from landscape_cli.plots.pair_distances import matrix_figure, spawn_figure
 

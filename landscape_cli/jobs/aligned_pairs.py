@@ -46,7 +46,7 @@ class AlignedPairs:
         fresh: Align again what is known.
     """
 
-    def __init__(self, aligner: Aligner, *, fresh: bool = False) -> None:
+    def __init__(self, aligner: Aligner, fresh: bool = False) -> None:
         self.aligner = aligner
         self.fresh = fresh
 

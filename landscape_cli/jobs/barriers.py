@@ -8,6 +8,7 @@ from typing import Any
 from landscape_cli.compute.choices import BatchNormMode, Side
 from landscape_cli.compute.device import math_mode
 from landscape_cli.compute.evaluation import Evaluation, evaluate, forward_operations
+from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.weights.barrier import (
     POINTS,
     REFINE,
@@ -19,10 +20,13 @@ from landscape_cli.compute.weights.barrier import (
     measure_on,
     search,
 )
+from landscape_cli.compute.weights.curves import CurvePath
 from landscape_cli.compute.weights.distances import by_layer
-from landscape_cli.compute.weights.interpolation import LinearPath, Prepared
+from landscape_cli.compute.weights.interpolation import LinearPath, Path, Prepared
+from landscape_cli.compute.weights.repair import RepairedPath
 from landscape_cli.errors import CheckpointError, UsageError
 from landscape_cli.jobs.bench import Bench, Setup
+from landscape_cli.jobs.curve_runs import Curve
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.path_ends import PathEnds, Results, Statistics
 from landscape_cli.store.cache import PointCache
@@ -44,6 +48,7 @@ class BarrierSettings:
         span: From which α to which; the line goes on beyond the two networks.
         layers: Patterns of layers that are moved one at a time; None moves all at once.
         others: At which network the other layers stay meanwhile.
+        repair: Whether units between the ends get the statistics between theirs (networks without batch norm).
         fresh: Measure again what is already known.
     """
 
@@ -53,6 +58,7 @@ class BarrierSettings:
     span: Span = UNIT
     layers: tuple[str, ...] | None = None
     others: Side = "a"
+    repair: bool = False
     fresh: bool = False
 
 
@@ -65,12 +71,14 @@ class PathResult:
         points: The whole path, by α.
         reused: How many points were known before.
         layer: The layer that moved, if only one did.
+        along: The curve that was walked, if it was no line.
     """
 
     records: list[dict[str, Any]]
     points: list[PathPoint]
     reused: int
     layer: str | None = None
+    along: str | None = None
 
 
 class Barriers:
@@ -107,8 +115,25 @@ class Barriers:
 
             yield self.line(first, second, tell, layer=layer)
 
+    def along(self, curve: Curve, progress: Progress | None = None) -> PathResult:
+        """A trained curve between two networks, α its t.
+
+        Raises:
+            UsageError: If it is to be walked beyond its ends.
+            LandscapeError: As :meth:`line`.
+        """
+        if self.settings.span != UNIT:
+            raise UsageError("a curve ends at its two networks", "leave --span out")
+        return self.line(curve.first, curve.second, progress, curve=curve)
+
     def line(
-        self, first: Subject, second: Subject, progress: Progress | None = None, *, layer: str | None = None
+        self,
+        first: Subject,
+        second: Subject,
+        progress: Progress | None = None,
+        *,
+        layer: str | None = None,
+        curve: Curve | None = None,
     ) -> PathResult:
         """The line between two checkpoints; points that were measured before are not measured again.
 
@@ -117,6 +142,7 @@ class Barriers:
             second: The network at α = 0.
             progress: Told how many points are done, and of how many.
             layer: The only layer that moves; the others stay at the network that the settings name.
+            curve: The curve to walk in place of the line.
 
         Raises:
             CheckpointError: If one is damaged, or they are not of one network.
@@ -128,12 +154,16 @@ class Barriers:
         setup = bench.setup((first, second))
         identity = {"version": VERSION, "a": a.hash(), "b": b.hash(), **bench.identity(setup, settings.batch_norm)}
         moved = {} if layer is None else {"layer": layer, "others": settings.others}
-        cache = PointCache("barrier", identity | moved, fresh=settings.fresh)
+        walked = {} if curve is None else {"along": str(curve.run.path)}
+        held = {} if curve is None else {"curve": curve.hash}
+        repair = self.bench.training_samples(setup) if settings.repair else None
+        repaired = {} if repair is None else {"repair": len(repair)}
+        cache = PointCache("barrier", identity | moved | held | repaired, fresh=settings.fresh)
         known = {p.alpha: p for p in (_point(document, bench.sampling.splits) for document in cache.read())}
         points: list[PathPoint] = []
         with math_mode(bench.where):
             own = self._own(setup, first, second)
-            path = self._path(setup, first, second, layer)
+            path = self._path(setup, first, second, layer, curve, repair)
             measure = self._sharing(measure_on(path, setup.splits, batch=bench.sampling.batch), setup, first, second,
                                     path, layer)  # fmt: skip
             expected = len(grid(settings.points, settings.span)) + 4 * settings.refine
@@ -159,15 +189,33 @@ class Barriers:
         records = [
             {"kind": "barrier", "a": a.label, "b": b.label, "split": split}
             | moved
+            | walked
+            | repaired
             | _readings(found)
             | own.get(split, {})
             | {"samples": points[0].results[split].samples}
             | tail
             for split, found in barriers(points).items()
         ]
-        return PathResult(records, points, reused=sum(point.alpha in known for point in points), layer=layer)
+        reused = sum(point.alpha in known for point in points)
+        return PathResult(records, points, reused, layer, walked.get("along"))
 
-    def _path(self, setup: Setup, first: Subject, second: Subject, layer: str | None) -> LinearPath:
+    def _path(
+        self,
+        setup: Setup,
+        first: Subject,
+        second: Subject,
+        layer: str | None,
+        curve: Curve | None,
+        repair: Samples | None,
+    ) -> Path:
+        how: dict[str, Any] = {
+            "batch_norm": self.settings.batch_norm,
+            "statistics": setup.statistics,
+            "batch": self.bench.sampling.batch,
+        }
+        if curve is not None:
+            return CurvePath(setup.network, curve.controls, curve.form, **how)
         one, two = (self.ends.prepared(end, setup) for end in (first, second))
         if layer is not None:
             names = self._layers(setup)[layer]
@@ -175,14 +223,9 @@ class Barriers:
                 two = Prepared({**one.tensors, **{name: two.tensors[name] for name in names}})
             else:
                 one = Prepared({**two.tensors, **{name: one.tensors[name] for name in names}})
-        return LinearPath(
-            setup.network,
-            one,
-            two,
-            batch_norm=self.settings.batch_norm,
-            statistics=setup.statistics,
-            batch=self.bench.sampling.batch,
-        )
+        if repair is not None:
+            return RepairedPath(setup.network, one, two, repair, batch=self.bench.sampling.batch)
+        return LinearPath(setup.network, one, two, **how)
 
     def _layers(self, setup: Setup) -> dict[str, list[str]]:
         """The tensors of each layer that trains and is asked for; its statistics are among them."""
@@ -220,7 +263,7 @@ class Barriers:
         setup: Setup,
         first: Subject,
         second: Subject,
-        path: LinearPath,
+        path: Path,
         layer: str | None,
     ) -> Callable[[float], PathPoint]:
         """The same function, which takes over from other paths what is known of a checkpoint at an end."""
@@ -248,6 +291,8 @@ class Barriers:
         images = sum(map(len, setup.splits.values()))
         if setup.statistics is not None and settings.batch_norm == "recompute":
             images += len(setup.statistics)
+        if settings.repair:
+            images += len(self.bench.training_samples(setup))
         each = forward_operations(setup.network, next(iter(setup.splits.values())))
         return {
             "kind": "plan",
@@ -320,12 +365,13 @@ def with_context(
     return record | {key: value for key, value in common_entries(a, b).items() if key not in record}
 
 
-def curve(result: PathResult, a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
+def path_points(result: PathResult, a: Checkpoint, b: Checkpoint) -> Iterator[dict[str, Any]]:
     """The whole path as records, one a point and split."""
     for point in result.points:
         for split, value in point.results.items():
             yield (
                 {"kind": "path-point", "a": a.label, "b": b.label, "split": split}
                 | ({} if result.layer is None else {"layer": result.layer})
+                | ({} if result.along is None else {"along": result.along})
                 | {"alpha": point.alpha, "error": value.error, "accuracy": 1 - value.error, "loss": value.loss}
             )

@@ -177,6 +177,10 @@ class Bench:
             kept.statistics = samples_of(part, kept.normalization, self.where)
         return kept.statistics
 
+    def training_samples(self, setup: Setup) -> Samples:
+        """The training samples that statistics are taken from, whether or not the network has batch norm."""
+        return self._statistics_of(self._kept_samples(setup.data, setup.normalization))
+
     def tell(self, text: str) -> None:
         """Tell the user something, once."""
         if text not in self._told:

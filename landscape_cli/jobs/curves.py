@@ -15,8 +15,7 @@ from landscape_cli.compute.weights.curves import CurvePath, curve_length
 from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import UsageError
 from landscape_cli.jobs.alignment import Aligner, AlignSettings
-from landscape_cli.jobs.barriers import Barriers, BarrierSettings, same_network
-from landscape_cli.jobs.barriers import curve as path_points
+from landscape_cli.jobs.barriers import Barriers, BarrierSettings, path_points, same_network
 from landscape_cli.jobs.bench import Bench, Setup
 from landscape_cli.jobs.curve_runs import Curve, open_curve
 from landscape_cli.jobs.curve_specs import controls_of, curve_spec, form_of
@@ -169,7 +168,7 @@ class MeasuredCurve:
 
     Args:
         records: One a split.
-        points: The path along the curve, a record a point and split.
+        points: The path along the curve, then the line, a record a point and split.
     """
 
     records: list[dict[str, Any]]
@@ -206,4 +205,5 @@ def measure_curve(
         named = dict(zip("ab", names, strict=True))
         records.append({**along, "kind": "curve", **named, **own, "form": curve.form, "bends": bends, **told})
     ends = curve.first.checkpoint, curve.second.checkpoint
-    return MeasuredCurve(records, list(path_points(walked, *ends)))
+    named = dict(zip("ab", names, strict=True))
+    return MeasuredCurve(records, [point | named for path in (walked, line) for point in path_points(path, *ends)])

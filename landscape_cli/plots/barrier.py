@@ -107,21 +107,22 @@ def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: R
     """Error along the paths: of siblings coloured by spawn time, of others by the pair."""
     import matplotlib as mpl
 
-    curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    curves: dict[tuple[str, str, str | None], list[dict[str, Any]]] = {}
     for point in points:
         if point["split"] == split and "layer" not in point:
-            curves.setdefault((point["a"], point["b"]), []).append(point)
+            curves.setdefault((point["a"], point["b"], point.get("along")), []).append(point)
     epochs = [row["spawn_epoch"] for row in summary]
     times = {(r["a"], r["b"]): r["spawn_epoch"] for r in barriers if r.get("spawn_epoch") in epochs}
     shades = mpl.colormaps["viridis"]([0.9 * i / max(1, len(epochs) - 1) for i in range(len(epochs))])
     shown: set[str] = set()
-    drawn = {pair: line for pair, line in curves.items() if not times or pair in times}
-    for number, (pair, line) in enumerate(drawn.items()):
+    drawn = {key: line for key, line in curves.items() if not times or key[:2] in times}
+    for number, ((a, b, along), line) in enumerate(drawn.items()):
         if times:
-            color, label = shades[epochs.index(times[pair])], f"{times[pair]:g}"
+            color, label = shades[epochs.index(times[a, b])], f"{times[a, b]:g}"
         else:
             color = COLORS[number % len(COLORS) if len(drawn) <= MANY else 0]
-            label = f"{pair[1]} → {pair[0]}" if len(drawn) <= MANY else f"each of {len(drawn)} pairs"
+            label = f"{b} → {a}" if len(drawn) <= MANY else f"each of {len(drawn)} pairs"
+            label = f"along {along}" if along is not None and len(drawn) <= MANY else label
         line = sorted(line, key=lambda point: float(point["alpha"]))
         axes.plot(
             [p["alpha"] for p in line],

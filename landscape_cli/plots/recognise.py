@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from landscape_cli.errors import DataError, LandscapeError, UsageError
 from landscape_cli.store.hdf5 import open_hdf5
+from landscape_cli.store.runs import is_run
 from landscape_cli.store.tables import read_table
 
 Kind = Literal[
+    "run",
     "embedding",
     "trajectories",
     "clusters",
@@ -26,6 +28,7 @@ Kind = Literal[
     "escape",
 ]
 Figure = Literal[
+    "training",
     "embedding",
     "spectrum",
     "stress",
@@ -50,6 +53,7 @@ Figure = Literal[
 
 # The figures of each kind of result; the first is drawn unless another is asked for.
 FIGURES: dict[Kind, tuple[Figure, ...]] = {
+    "run": ("training",),
     "embedding": ("embedding", "spectrum", "stress", "aligned", "reading"),
     "trajectories": ("trajectories",),
     "clusters": ("dendrogram", "importance"),
@@ -71,6 +75,7 @@ FILES: dict[str, Kind] = {
     "plane": "plane",
 }
 RECORDS: dict[str, Kind] = {
+    "run": "run",
     "progress": "progress",
     "barrier": "barrier",
     "path-point": "barrier",
@@ -91,7 +96,6 @@ FIRST = {
     "predictions": "landscape progress {0} | landscape plot, or: landscape distances {0} | landscape inpca | landscape "
     "plot",
     "distances": "landscape inpca {0} | landscape plot",
-    "run": "landscape predict {0} | landscape progress | landscape plot",
     "checkpoint": "landscape predict {0} | landscape progress | landscape plot",
 }
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -142,6 +146,8 @@ class Result:
         """Where the figure goes by default: beside the file, else here."""
         base = self.path if self.path is not None else Path(self.kind)
         first = figure == FIGURES[self.kind][0]
+        if self.kind == "run":  # a picture of a run lies beside its directory, not in it
+            return base.with_name(f"{base.name}-{figure}.png")
         return base.with_name(f"{base.stem}.png" if first else f"{base.stem}-{figure}.png")
 
 
@@ -181,8 +187,10 @@ def recognise(arguments: Sequence[str], *, stdin: Iterable[str] | None = None) -
 def _file(path: Path) -> list[Result]:
     """What a file holds."""
     if not path.is_file():
+        if is_run(path):
+            return [Result("run", path, [{"kind": "run", "path": str(path)}])]
         if path.is_dir():
-            raise DataError(f"{path} is a folder, no result", FIRST["run"].format(path))
+            raise DataError(f"{path} is a folder, no result", FIRST["checkpoint"].format(path))
         raise DataError(f"{path} does not exist")
     try:
         with path.open("rb") as file:

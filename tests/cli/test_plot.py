@@ -167,7 +167,7 @@ def test_a_clustering(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["inpca.h5", "-o", "a.gif"], 2, ".png, .svg, .pdf, embeddings also as .html"),
+        (["inpca.h5", "-o", "a.gif"], 2, ".png, .svg, .pdf, embeddings and planes also as .html"),
         (["inpca.h5", "--kind", "progress"], 2, "there is embedding, spectrum, stress, aligned, reading"),
         (["inpca.h5", "--kind", "pie"], 2, "'embedding', 'spectrum'"),
         (["inpca.h5", "--color", "nettwork"], 2, "did you mean 'network'?"),
@@ -189,7 +189,7 @@ def test_a_clustering(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (["predictions.h5"], 2, "landscape progress predictions.h5 | landscape plot"),
         (["distances.h5"], 2, "landscape inpca distances.h5 | landscape plot"),
         (["foreign.h5"], 2, "holds nothing that this toolkit wrote"),
-        (["run.jsonl"], 2, "line 1 is a record of kind 'run'"),
+        (["run.jsonl"], 2, "line 1 is a record of kind 'checkpoint'"),
         (["progress.jsonl", "--x", "hours"], 2, "'landscape progress --columns hours' puts it into the records"),
         (["progress.jsonl", "--where", "seed > 7"], 2, "none of the 24 records fulfils it"),
         (["-", "-"], 2, "'-' is given twice"),
@@ -206,7 +206,7 @@ def test_what_is_wrong_is_named(
     (tmp_path / "broken.jsonl").write_text(json.dumps(progress_records()[0]) + '\n{"kind": \n')
     (tmp_path / "list.jsonl").write_text("[1, 2]\n")
     (tmp_path / "noise.bin").write_bytes(bytes(range(128, 256)))
-    lines(tmp_path / "run.jsonl", [{"kind": "run", "path": "runs/a"}])
+    lines(tmp_path / "run.jsonl", [{"kind": "checkpoint", "path": "runs/a"}])
     (tmp_path / "folder.png").mkdir()
     for name in ("predictions", "distances", "foreign"):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:

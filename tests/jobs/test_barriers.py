@@ -15,7 +15,7 @@ from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import CheckpointError, NetworkError, UsageError
 from landscape_cli.jobs import barriers as jobs
 from landscape_cli.jobs import subjects
-from landscape_cli.jobs.barriers import Barriers, BarrierSettings, PathResult, curve
+from landscape_cli.jobs.barriers import Barriers, BarrierSettings, PathResult, path_points
 from landscape_cli.jobs.bench import Bench, Sampling
 from landscape_cli.jobs.pairs import Subject, default_pairing, pair
 from landscape_cli.jobs.summaries import barriers_by_spawn_time
@@ -299,7 +299,7 @@ def test_unknown_entries_of_the_inputs_pass_through() -> None:
 def test_the_whole_path_as_records() -> None:
     a, b = subject(SAMPLES / "early-a"), subject(SAMPLES / "early-b")
     result = Barriers(bench(sampling=Sampling(samples=50)), FAST).line(a, b)
-    points = list(curve(result, a.checkpoint, b.checkpoint))
+    points = list(path_points(result, a.checkpoint, b.checkpoint))
     assert {p["split"] for p in points} == {"train", "test"}
     tests = [p for p in points if p["split"] == "test"]
     assert [p["alpha"] for p in tests] == sorted(p["alpha"] for p in tests)

@@ -1,0 +1,45 @@
+"""Training curves: what is drawn is what runs recorded."""
+
+from pathlib import Path
+
+import pytest
+
+from landscape_cli.errors import UsageError
+from landscape_cli.plots.barrier import barrier_figure
+from landscape_cli.plots.training import training_figure
+from landscape_cli.store.metrics import read_metrics
+from tests.conftest import SAMPLES, Cli
+
+pytest.importorskip("matplotlib", reason="figures are an extra")
+
+
+def test_each_split_is_a_line(tmp_path: Path) -> None:
+    run = SAMPLES / "parent"
+    error, loss = training_figure([run]).axes
+    rows = read_metrics(run)
+    assert error.lines[0].get_xydata().tolist() == [[r["epoch"], 100 * r["test_error"]] for r in rows]
+    assert loss.lines[1].get_ydata().tolist() == [r["train_loss"] for r in rows]
+    assert loss.get_yscale() == "log"
+    assert len(training_figure([run, SAMPLES / "late-a"], width=3.4).axes) == 2
+    with pytest.raises(UsageError, match="no metrics"):
+        training_figure([tmp_path])
+
+
+def test_from_the_shell_beside_the_run(cli: Cli, parent: Path) -> None:
+    (record,) = cli("plot", parent).records
+    assert (record["figure"], Path(record["path"])) == ("training", parent.with_name("parent-training.png"))
+    assert Path(record["path"]).stat().st_size > 10_000
+    assert cli("plot", parent, SAMPLES / "early-a", "-o", parent / "two.svg").status == 0
+    refused = cli("plot", SAMPLES, "-o", parent / "x.png")
+    assert (refused.status, "is a folder, no result" in refused.err) == (1, True)
+
+
+def test_a_curve_is_drawn_beside_the_line() -> None:
+    points = [
+        {"kind": "path-point", "a": "A", "b": "B", "split": "test", "alpha": alpha, "error": error, **walked}
+        for walked, errors in (({"along": "runs/curve"}, (0.1, 0.12, 0.1)), ({}, (0.1, 0.9, 0.1)))
+        for alpha, error in zip((0.0, 0.5, 1.0), errors, strict=True)
+    ]
+    (axes,) = barrier_figure(points, [], []).axes
+    assert [line.get_label() for line in axes.lines] == ["along runs/curve", "B → A"]
+    assert [max(line.get_ydata()) for line in axes.lines] == [12, 90]

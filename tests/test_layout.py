@@ -82,6 +82,8 @@ def loaded_by(code: str) -> str:
         (["spawn", "x", "--at", "soon"], 2),
         *(([name, "--help"], 0) for name in ("predict", "distances", "inpca", "cluster", "plot")),
         *(([name, "--help"], 0) for name in ("kernel-dist", "kernel-velocity", "gradient-dist", "linearize")),
+        *(([name, "--help"], 0) for name in ("hessian", "escape")),
+        (["hessian", "x", "--precision", "bf16"], 2),
         (["distances", "x.h5", "--distance", "none"], 2),
         (["linearize", "x", "--at", "soon"], 2),
     ],

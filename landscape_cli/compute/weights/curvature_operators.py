@@ -62,7 +62,7 @@ class NetworkOperator(ABC):
     """A curvature of ``L(w) = (1/n) Σ_i ℓ(f(x_i; w), y_i)``, ℓ the cross-entropy in nats, over the trainable weights.
 
     The graph of a batch's gradient is made once and kept for all products, as far as the memory goes: a product then
-    costs two passes instead of four. Graphs beyond the budget are made anew in every product.
+    costs two thirds of one that makes it anew. Graphs beyond the budget are made anew in every product.
 
     Args:
         network: On the device of the batches, its weights in place; they must not change while the operator lives.
@@ -127,7 +127,7 @@ class NetworkOperator(ABC):
     def apply(self, vector: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
         """The product with a vector over all weights, flattened in the order of ``named_parameters``.
 
-        Cost: two passes (each about a forward and a backward one) over batches with a kept graph, four over others.
+        Cost: two forward and backward passes over batches with a kept graph, three over others.
 
         Raises:
             NetworkError: If an operation has no second derivative, or the product is NaN or infinite.

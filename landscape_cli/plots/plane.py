@@ -1,5 +1,6 @@
 """Planes of weight space from above: contours, the networks that span them, trajectories (Fort et al. 2020, Fig. 5)."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from landscape_cli.plots.style import COLORS, MUTED, figure
 from landscape_cli.store.planes import StoredPlane
 
 LEVELS = 16
-POWERS = 1e3  # ratio from which on a logarithmic scale is labelled by powers of ten
+FEW, POWERS = 0.6, 3.0  # powers of ten below which a scale has round numbers, above which only powers
 
 
 def plane_figure(
@@ -70,40 +71,11 @@ def plane_figure(
 
 
 def _panel(drawn: Any, axes: Any, plane: StoredPlane, shown: Shown) -> None:
-    import matplotlib as mpl
-    from matplotlib import ticker
-
-    triangles = mesh(plane)
-    values = triangles.values(shown.of(plane), log=shown.log)
-    drawable = np.isfinite(values)
     axes.set_facecolor("#f2f2f2")
     axes.grid(False)
     axes.set_aspect("equal" if plane.attributes.get("units") == "weights" else "auto")
     axes.set_title(shown.title)
-    if drawable.any():
-        low, high = float(values[drawable].min()), float(values[drawable].max())
-        if high <= low:
-            low, high = (low * 0.999, low * 1.001) if shown.log else (low - 0.5, low + 0.5)
-        levels = np.geomspace(low, high, LEVELS) if shown.log else np.linspace(low, high, LEVELS)
-        levels[-1] = np.nextafter(levels[-1], np.inf)
-        levels[0] = np.nextafter(levels[0], -np.inf)
-        norm = mpl.colors.LogNorm(low, high) if shown.log else mpl.colors.Normalize(low, high)
-        shape = mpl.tri.Triangulation(triangles.x, triangles.y, triangles.triangles)
-        whole = drawable[triangles.triangles].all(1)
-        shape.set_mask(~whole)
-        safe = np.where(drawable, values, low)
-        if whole.any():
-            filled = axes.tricontourf(shape, safe, levels=levels, cmap="viridis", norm=norm)
-            axes.tricontour(shape, safe, levels=levels, colors="white", linewidths=0.3, alpha=0.5, norm=norm)
-            powers = shown.log and high > POWERS * low
-            few = ticker.LogLocator(subs=(1.0,) if powers else (1.0, 2.0, 5.0), numticks=9)
-            ticks = few if shown.log and high > 4 * low else ticker.MaxNLocator(5)
-            bar = drawn.colorbar(filled, ax=axes, ticks=ticks, shrink=0.9)
-            bar.outline.set_visible(False)
-            bar.ax.minorticks_off()
-            if not powers:
-                bar.formatter = ticker.FormatStrFormatter("%g")
-                bar.update_ticks()
+    _contours(drawn, axes, plane, shown)
     rows, columns = np.nonzero(plane.measured & ~np.isfinite(shown.of(plane)))
     if len(rows):
         axes.scatter(
@@ -117,6 +89,54 @@ def _panel(drawn: Any, axes: Any, plane: StoredPlane, shown: Shown) -> None:
             path_effects=[_halo()],
         )  # fmt: skip
     axes.set(xlim=(plane.x[0], plane.x[-1]), ylim=(plane.y[0], plane.y[-1]))
+
+
+def _contours(drawn: Any, axes: Any, plane: StoredPlane, shown: Shown) -> None:
+    """Colours between the nodes, of logarithms where the scale is one, and their bar."""
+    from matplotlib.tri import Triangulation
+
+    triangles = mesh(plane)
+    values = triangles.values(shown.of(plane), log=shown.log)
+    values = np.log10(values) if shown.log else values
+    drawable = np.isfinite(values)
+    whole = drawable[triangles.triangles].all(1)
+    if not whole.any():
+        return
+    low, high = float(values[drawable].min()), float(values[drawable].max())
+    if high <= low:
+        low, high = low - 0.5, low + 0.5
+    levels = np.linspace(low, high, LEVELS)
+    levels[0], levels[-1] = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    shape = Triangulation(triangles.x, triangles.y, triangles.triangles)
+    shape.set_mask(~whole)
+    safe = np.where(drawable, values, low)
+    filled = axes.tricontourf(shape, safe, levels=levels, cmap="viridis")
+    axes.tricontour(shape, safe, levels=levels, colors="white", linewidths=0.3, linestyles="solid", alpha=0.5)
+    places, names = _ticks(low, high, log=shown.log)
+    bar = drawn.colorbar(filled, ax=axes, shrink=0.9)
+    bar.set_ticks(places, labels=names)
+    bar.outline.set_visible(False)
+
+
+def _ticks(low: float, high: float, *, log: bool) -> tuple[list[float], list[str]]:
+    """Places on a bar from low to high and what stands there; of a logarithmic one the places are exponents."""
+    from matplotlib import ticker
+
+    if not log or high - low < FEW:
+        shown = [10.0**v for v in (low, high)] if log else [low, high]
+        found = [
+            float(v)
+            for v in ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(*shown)
+            if shown[0] <= v <= shown[1]
+        ]
+        return [math.log10(v) for v in found] if log else found, [f"{v:g}" for v in found]
+    if high - low > POWERS:
+        step = max(1, round((high - low) / 7))
+        whole = list(range(math.ceil(low), math.floor(high) + 1, step))
+        return [float(v) for v in whole], [f"$10^{{{v}}}$" for v in whole]
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    marks = [m * 10.0**k for k in powers for m in (1, 2, 5) if low <= math.log10(m) + k <= high]
+    return [math.log10(v) for v in marks], [f"{v:g}" for v in marks]
 
 
 def _halo() -> Any:

@@ -126,12 +126,13 @@ class Mesh:
     def values(self, lattice: NDArray[np.float64], *, log: bool = False) -> NDArray[np.float64]:
         """The values of all vertices: a centre's is the mean of its cell's corners, of their logarithms with ``log``.
 
-        With ``log`` too, what has no logarithm is NaN.
+        With ``log`` a loss of zero stands at the lowest one that has a logarithm.
         """
         at_nodes = lattice[self.nodes]
         with np.errstate(invalid="ignore", divide="ignore"):
             if log:
-                at_nodes = np.where(at_nodes > 0, at_nodes, np.nan)
+                lowest = at_nodes[at_nodes > 0].min(initial=np.inf)
+                at_nodes = np.where(at_nodes == 0, lowest, at_nodes)
                 return np.concatenate([at_nodes, np.exp(np.log(at_nodes)[self.centres].mean(1))])
             return np.concatenate([at_nodes, at_nodes[self.centres].mean(1)])
 
@@ -210,6 +211,6 @@ def axis_labels(plane: StoredPlane) -> tuple[str, str]:
     if attributes.get("units") == "directions":
         names = ("along the gradient", "along a random direction") if directions == "gradient" else None
         first, second = names or ("along the first random direction", "along the second")
-        return f"{first} (‖filter‖)", f"{second} (‖filter‖)"
+        return f"{first}, filter-normalised", f"{second}, filter-normalised"
     other = {"gradient": "towards the gradient", "random": "along a random direction"}.get(directions)
     return "distance from A towards B", f"distance {other}" if other else "distance from the line A–B, towards C"

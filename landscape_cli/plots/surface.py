@@ -181,6 +181,7 @@ def surface_figure(
     triangles = mesh(plane)
     values = triangles.values(shown.of(plane), log=shown.log)
     values = np.log10(values) if shown.log else values
+    low = float(np.min(values, where=np.isfinite(values), initial=np.inf))
     whole = np.isfinite(values)[triangles.triangles].all(1)
     width = width or 5.2
     with figure(width, height or 0.85 * width, subplot_kw={"projection": "3d"}) as (drawn, axes):
@@ -192,7 +193,7 @@ def surface_figure(
             )  # fmt: skip
         for row in plane.corners.rows():
             z = float(shown.scaled(np.asarray(row.get(shown.column, math.nan))))
-            z = math.log10(z) if shown.log and z > 0 else z
+            z = (math.log10(z) if z > 0 else low) if shown.log else z
             if math.isfinite(z):
                 axes.plot([row["x"]], [row["y"]], [z], "o", color="black", markeredgecolor="white", zorder=10)
                 axes.text(row["x"], row["y"], z, f"  {row['role']}", fontweight="bold", zorder=11)

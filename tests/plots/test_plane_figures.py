@@ -13,7 +13,7 @@ import pytest
 
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.pages import digest
-from landscape_cli.plots.plane import plane_figure
+from landscape_cli.plots.plane import _ticks, plane_figure
 from landscape_cli.plots.plane_mesh import chosen, height, mesh, names_of
 from landscape_cli.plots.recognise import Result, recognise
 from landscape_cli.plots.style import save
@@ -73,6 +73,31 @@ def test_the_mesh_covers_the_plane_without_cracks(divided: bool) -> None:
     np.testing.assert_allclose(values, found.x + 2 * found.y + 1, atol=1e-12)
     geometric = found.values(np.exp(plane.values["test"]["loss"]), log=True)
     np.testing.assert_allclose(np.log(geometric), values, atol=1e-12)
+
+
+def test_a_loss_of_zero_has_a_place_on_a_logarithmic_scale() -> None:
+    plane = made()
+    loss = plane.values["test"]["loss"]
+    assert loss[0, 0] == 0
+    values = mesh(plane).values(loss, log=True)
+    assert values[0] == loss[loss > 0].min()
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "names"),
+    [
+        (0.0, 1.0, False, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (-1.1, 0.7, True, ["0.1", "0.2", "0.5", "1", "2", "5"]),
+        (-1.0, 3.2, True, ["$10^{-1}$", "$10^{0}$", "$10^{1}$", "$10^{2}$", "$10^{3}$"]),
+        (math.log10(2.0), math.log10(6.0), True, ["2", "3", "4", "5", "6"]),
+    ],
+)
+def test_the_marks_of_a_bar(low: float, high: float, log: bool, names: list[str]) -> None:
+    pytest.importorskip("matplotlib", reason="figures are an extra")
+    places, found = _ticks(low, high, log=log)
+    assert found == names
+    assert all(low - 1e-12 <= place <= high + 1e-12 for place in places)
 
 
 @pytest.mark.parametrize("divided", [False, True])

@@ -11,6 +11,7 @@ const vx = unpack(data.x, "f4"), vy = unpack(data.y, "f4"), triangles = unpack(d
 const centres = unpack(data.centres, "i4"), nodes = vx.length - centres.length / 4; // a centre: the mean of four nodes
 const count = vx.length, faces = triangles.length / 3;
 const measures = data.measures.map((m) => ({ ...m, values: unpack(m.values, "f4") }));
+for (const m of measures) m.least = m.values.reduce((least, v) => (v > 0 && v < least ? v : least), Infinity);
 const tracks = data.tracks.map((t) => ({ ...t, points: t.points.map((p) => ({ ...p, run: t.name })) }));
 const marks = [...data.corners, ...tracks.flatMap((t) => t.points)]; // what can be read out
 
@@ -41,7 +42,8 @@ const shadeOf = (track) => {
 // ---------------------------------------------------------------- space
 // Heights are values, or their logarithms, cut off at the cap; NaN where there is none, and no face reaches there.
 const written = (v) => (Number.isInteger(v) && Math.abs(v) < 1e6 ? String(v) : String(Number(v.toPrecision(4)))).replace("-", "−");
-const scaled = (v) => (state.log ? (v > 0 ? Math.log10(v) : NaN) : v);
+// A loss of zero stands at the lowest one that has a logarithm.
+const scaled = (v) => (state.log ? Math.log10(Math.max(v, state.measure.least)) : v);
 const unscaled = (z) => (state.log ? 10 ** z : z);
 let vz, low, high, top, lengths;
 const measure = () => {

@@ -21,6 +21,7 @@ EXAMPLES = (
     "landscape align runs/a runs/b -o runs/b-as-a --method activations --samples 5000",
     "landscape align a.safetensors b.safetensors -o b-aligned.safetensors --network resnet20 --data cifar10:data",
     "landscape align runs/a runs/b -o runs/b-as-a | landscape barrier runs/a -",
+    "landscape barrier runs/a runs/b --align activations --repair",
 )
 COLUMNS = (
     ("path", "written"), ("method", "method"), ("distance_before", "distance before"), ("distance", "after"),

@@ -17,13 +17,12 @@ HELP = """Error and loss along the straight line between two networks, and the b
 
 With w(α) = α·A + (1−α)·B: sup is max R(w(α)) − (R(A)+R(B))/2, mid the same at α = ½, chord the maximum over the
 straight line between the ends' risks. Finished points are kept: a repeated or interrupted measurement goes on. Pairs
-that share a checkpoint read and evaluate it once."""
+that share a checkpoint read and evaluate it once. --align first puts B's hidden units in the order that suits A."""
 EXAMPLES = (
     "landscape barrier sample_checkpoints/early-a sample_checkpoints/early-b",
     "landscape spawn runs/parent --at 0ep,8ep | landscape barrier - --pairs siblings > barriers.jsonl",
-    "landscape barrier a.safetensors b.safetensors --network resnet20 --data cifar10:data --curve-out path.jsonl",
+    "landscape barrier a.safetensors b.safetensors --network resnet20 --data cifar10:data --span=-0.5,1.5",
     "landscape barrier sample_checkpoints/early-a sample_checkpoints/early-b --layerwise | landscape plot",
-    "landscape barrier runs/a runs/b --span=-0.5,1.5 --curve-out line.jsonl",
     "landscape barrier --along runs/curve --curve-out curve.jsonl",
 )
 COLUMNS = (

@@ -124,6 +124,8 @@ def span(
         return _principal(setup, corners, states[0], names, tracks, margin)
     made, origin = _directions(bench, setup, subjects[0], states[0], names, directions, 3 - len(subjects))
     if len(subjects) == 1:
+        if margin == 0:
+            raise UsageError("--margin 0 around one network leaves nothing to look at", "as in --margin 1")
         plane, reach = along_directions(states[0], made[0], made[1], names), _or(margin, PER_DIRECTION)
         return Spanned(plane, corners, origin, ((-reach, -reach), (reach, reach)), 0.0, units="directions")
     plane = through(states[0], states[1], moved(states[0], made[0]), names, [*called, "the direction"])

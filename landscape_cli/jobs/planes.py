@@ -50,7 +50,8 @@ def measure_plane(job: PlaneJob, progress: Progress = lambda done, of: None) -> 
     }
     if there is not None:
         if there.attributes.get("identity") == json.loads(json.dumps(asked)):
-            return {**there.attributes["record"], "path": str(job.out), "skipped": True}
+            kept = {**there.attributes["record"], "path": str(job.out), "skipped": True}
+            return {"kind": kept.pop("kind"), **kept}
         raise other_result(job.out, "another plane", there.attributes.get("identity") or {}, asked)
     with math_mode(bench.where):
         spanned = span(bench, setup, job.subjects, directions, tracks, settings.margin)
@@ -64,11 +65,11 @@ def measure_plane(job: PlaneJob, progress: Progress = lambda done, of: None) -> 
         meter = Meter(job, setup, spanned, walk, reference)
         total = settings.points + len(spanned.corners)
         corners = [meter.measure(place) for place in spanned.plane.places[: len(spanned.corners)]]
-        # Before the grid: a network that cannot be linearised is told of at once.
+        # Before the grid: a damaged checkpoint, or a network that cannot be linearised, is told of at once.
+        seen = [row for track in tracks for row in seen_from(spanned.plane, track)]
         fields = {} if base is None else meter.linearized_at(base)
         x, y, nodes = measured(meter, settings, spanned, len(corners), total, progress)
         linear, linear_corners = linearized(meter, fields, x, y, nodes)
-    seen = [row for track in tracks for row in seen_from(spanned.plane, track)]
     _tell_outside(job, seen, x, y)
     stored = StoredPlane(
         x, y, mask(x, y, nodes), arrays(x, y, nodes, linear),
@@ -77,11 +78,19 @@ def measure_plane(job: PlaneJob, progress: Progress = lambda done, of: None) -> 
     )  # fmt: skip
     record = _record(job, setup, spanned, stored, seen, meter)
     attributes = {
-        "identity": asked, "record": record, "units": spanned.units, "metric": np.asarray(spanned.plane.metric),
-        "reference": settings.reference, "linearized": settings.linearize or "", "explained":
-        np.asarray(spanned.explained), "directions": directions or "networks", "network": setup.spec.name,
-        "data": setup.data.name, "command": job.command, "batch_norm": walk.mode or "",
-    }  # fmt: skip
+        "identity": asked,
+        "record": {**record, "reused": None},  # the same plane is the same file, however it was come by
+        "units": spanned.units,
+        "metric": np.asarray(spanned.plane.metric),
+        "reference": settings.reference,
+        "linearized": settings.linearize or "",
+        "explained": np.asarray(spanned.explained),
+        "directions": directions or "networks",
+        "network": setup.spec.name,
+        "data": setup.data.name,
+        "batch_norm": walk.mode or "",
+        "command": job.command,
+    }
     StoredPlane(**{**vars(stored), "attributes": attributes}).write(job.out)
     return record
 

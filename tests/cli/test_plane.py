@@ -220,6 +220,8 @@ def test_bad_input_is_one_line(cli: Cli, out: Path, parent: Path, tmp_path: Path
         ((a, b, c, "--x", "2,1"), 2, "--x 2,1 is no range"),
         ((a, b, c, "--data", "digit"), 2, "there is no data set 'digit'"),
         ((broken(other), f"{other}@0ep"), 1, "holds NaN or infinite values"),
+        ((f"{parent}@0ep", f"{parent}@1ep", parent, "--trajectory", other), 1, "holds NaN or infinite values"),
+        ((b, "--margin", "0"), 2, "--margin 0 around one network"),
         ((a, b, c, "--trajectory", tmp_path / "nowhere"), 1, "does not exist"),
     ]
     for arguments, status, message in cases:

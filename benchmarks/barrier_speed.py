@@ -1,23 +1,38 @@
-"""Barrier against loss-landscapes and a bare loop: simple-cnn, 2,000 CIFAR-sized images, 25 points, one run.
+"""Barriers over 10 pairs of 5 networks, and over one, against loss-landscapes and a bare loop, in one run.
 
-pip install loss-landscapes==3.0.6 && python benchmarks/barrier_speed.py
+simple-cnn, 2,000 CIFAR-sized images, 11 points (10 pairs) or 25 (one):
+pip install loss-landscapes==3.0.6 && python benchmarks/barrier_speed.py [IMAGES]
 """
 
+import itertools
+import os
 import statistics
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import loss_landscapes
 import loss_landscapes.metrics
+import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from landscape_cli.compute.device import place, placement
 from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.weights.barrier import measure_on, search
 from landscape_cli.compute.weights.interpolation import LinearPath
+from landscape_cli.datasets import DataSpec
+from landscape_cli.jobs.barriers import Barriers, BarrierSettings
+from landscape_cli.jobs.bench import Bench, Sampling
+from landscape_cli.jobs.pairs import Subject
 from landscape_cli.networks.registry import NetworkSpec, build
+from landscape_cli.store.locate import locate
 
-POINTS, IMAGES, REPEATS = 25, 2000, 3
+POINTS, REPEATS = 25, 3
+NETWORKS, PAIR_POINTS = 5, 11
+IMAGES = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
 
 
 def timed(function):
@@ -47,7 +62,81 @@ class PerBatchLoss(loss_landscapes.metrics.Metric):
         return total / len(self.inputs)
 
 
+def many_pairs():
+    """10 pairs of 5 networks, as the command measures them: from files, with each checkpoint read and evaluated once."""
+    folder = Path(tempfile.mkdtemp())
+    os.environ["LANDSCAPE_CACHE"] = str(folder / "cache")
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (IMAGES, 3, 32, 32), dtype=np.uint8)
+    labels = np.arange(IMAGES) % 10
+    np.savez(folder / "data.npz", x_train=images[:100], y_train=labels[:100], x_test=images, y_test=labels)
+    networks = [network("simple-cnn", seed) for seed in range(NETWORKS)]
+    for seed, one in enumerate(networks):
+        save_file(dict(one.state_dict()), folder / f"{seed}.safetensors")
+    pairs = list(itertools.combinations(range(NETWORKS), 2))
+    data = DataSpec(f"npz:{folder / 'data.npz'}")
+
+    def ours(precision):
+        where = placement("cpu", precision)
+        bench = Bench(Sampling(("test",)), where, network=NetworkSpec("simple-cnn"), data=data)
+        subjects = [Subject(locate(str(folder / f"{seed}.safetensors"))) for seed in range(NETWORKS)]
+        bench.setup(subjects[:2])
+        barriers = Barriers(bench, BarrierSettings(points=PAIR_POINTS, refine=0, fresh=True))
+        begun = time.perf_counter()
+        found = [barriers.line(subjects[i], subjects[j]) for i, j in pairs]
+        return time.perf_counter() - begun, found, barriers.ends.read
+
+    setup = Bench(Sampling(("test",)), placement("cpu"), network=NetworkSpec("simple-cnn"), data=data).setup(
+        [Subject(locate(str(folder / f"{seed}.safetensors"))) for seed in (0, 1)]
+    )
+    samples = setup.splits["test"]
+    floats, targets = samples.normalized(samples.inputs), samples.labels
+
+    def peer():
+        metric = PerBatchLoss(floats, targets, 100)
+        begun = time.perf_counter()
+        losses = [
+            loss_landscapes.linear_interpolation(
+                networks[i], networks[j], metric, steps=PAIR_POINTS, deepcopy_model=True
+            )
+            for i, j in pairs
+        ]
+        return time.perf_counter() - begun, losses
+
+    times = {"landscape float32": [], "landscape bf16": [], "loss-landscapes, batches of 100": []}
+    for _ in range(2):
+        seconds, exact, read = ours("float32")
+        times["landscape float32"].append(seconds)
+        seconds, rounded, _ = ours("bf16")
+        times["landscape bf16"].append(seconds)
+        seconds, theirs = peer()
+        times["loss-landscapes, batches of 100"].append(seconds)
+    print(f"{len(pairs)} pairs of {NETWORKS} networks, {PAIR_POINTS} points, {IMAGES} images; {read} checkpoints read")
+    for name, values in times.items():
+        print(f"{name:34} best {min(values):6.2f} s   median {statistics.median(values):6.2f} s")
+    best = {name: min(values) for name, values in times.items()}
+    peer_best = best["loss-landscapes, batches of 100"]
+    print(
+        f"against loss-landscapes: {peer_best / best['landscape float32']:.2f} x, "
+        f"bf16 {peer_best / best['landscape bf16']:.2f} x"
+    )
+    # The peer's first point is the pair's first network; its others lie k/steps, not k/(steps − 1), of the way.
+    apart = max(
+        abs(found.points[-1].results["test"].loss - losses[0]) / losses[0]
+        for found, losses in zip(exact, theirs, strict=True)
+    )
+    bf16 = max(
+        abs(p.results["test"].loss - q.results["test"].loss) / p.results["test"].loss
+        for one, two in zip(exact, rounded, strict=True)
+        for p, q in zip(one.points, two.points, strict=True)
+    )
+    print(
+        f"largest relative difference of a loss: from the peer at the first network {apart:.1e}; bf16 from float32 {bf16:.1e}\n"
+    )
+
+
 def main():
+    many_pairs()
     torch.manual_seed(0)
     raw = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, 10, (IMAGES,))

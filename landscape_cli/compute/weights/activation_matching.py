@@ -157,6 +157,11 @@ class _Readings(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.take = take
         self.number = -1
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, which takes seconds, only to keep it away from here."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

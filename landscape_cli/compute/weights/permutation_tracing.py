@@ -26,6 +26,7 @@ from landscape_cli.compute.weights.permutation_uses import Uses
 from landscape_cli.compute.weights.permutations import PermutationGraph
 from landscape_cli.errors import NetworkError
 
+FURTHER = 14  # random inputs of the trial, beside the given ones
 TOLERANCE = 1e-8  # of the trial, relative to the largest logit, in float64
 
 
@@ -39,7 +40,8 @@ def trace_permutations(network: nn.Module, inputs: Tensor) -> PermutationGraph:
         network: The network; it is left as it was.
         inputs: A batch of one or more inputs, of which the first two are used.
 
-    Cost: four forward passes of two inputs, and hashing as many numbers as they have activations.
+    Cost: a copy of the network, a forward pass of two inputs, hashing as many numbers as they have activations, and
+    three passes of sixteen inputs in float64.
 
     Raises:
         NetworkError: If an operation cannot be followed; the message names the module and the operation.
@@ -82,6 +84,8 @@ def check(network: nn.Module, graph: PermutationGraph, inputs: Tensor, *, seed: 
                 tensor.copy_(tensor * factors + noise * (spread or 0.5))
     state = {name: tensor.clone() for name, tensor in trial.state_dict().items()}
     x = inputs.detach().to(device="cpu", dtype=torch.float64)
+    # Units that are off on all of a few inputs would hide what is wrong with them.
+    x = torch.cat([x, x.mean() + x.std() * torch.from_numpy(draw.normal(size=(FURTHER, *x.shape[1:])))])
     trial.eval()
     with torch.no_grad():
         before = trial(x)
@@ -116,6 +120,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.network = network
         self.rules = rules
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, which takes seconds, only to keep it away from here."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -1,7 +1,7 @@
 """The stages of measuring curvature at a checkpoint: eigenpairs, trace, spectral density."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from landscape_cli.compute.choices import SplitName
 from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.tangent.centroids import gradient_centroids
 from landscape_cli.compute.weights.curvature_choices import Curvature, CurvatureNorm, TraceMethod
-from landscape_cli.compute.weights.curvature_operators import MEMORY, Batch, NetworkOperator
+from landscape_cli.compute.weights.curvature_operators import MEMORY, NetworkOperator, Operator
 from landscape_cli.compute.weights.eigenspaces import overlap
 from landscape_cli.compute.weights.escape import dot
 from landscape_cli.compute.weights.lanczos import PRODUCTS, TOLERANCE, Eigenpairs, eigenpairs, mean_and_error
@@ -127,7 +127,8 @@ def pairs_stage(
         centroids = gradient_centroids(setup.network, samples, batch=len(operator.batches[0][1]))
         space = found.vectors[: min(classes, top)]
         shared = overlap(space, centroids)
-        in_top = float(((space @ gradient).double() ** 2).sum()) / dot(gradient, gradient)
+        along = space @ gradient
+        in_top = dot(along, along) / dot(gradient, gradient)
         record |= {
             "overlap": shared.share,
             "overlap_expected": shared.expected,
@@ -144,25 +145,24 @@ def pairs_stage(
 
 
 def _spread(
-    operator: NetworkOperator, start: torch.Tensor, settings: CurvatureSettings, seed: int, count: Counter
+    operator: NetworkOperator, start: torch.Tensor, settings: CurvatureSettings, seed: int, count_product: Counter
 ) -> dict[str, Any]:
     """λ_max on disjoint parts of the sample, each made of whole batches (or of single samples if those are too few)."""
-    batches: Sequence[Batch] = operator.batches
-    if len(batches) < settings.parts and not operator.batch_statistics:
-        x, y = (torch.cat(side) for side in zip(*batches, strict=True))
-        each = -(-len(y) // settings.parts)
-        batches = list(zip(torch.split(x, each), torch.split(y, each), strict=True))
-    if len(batches) < settings.parts:
+    count = len(operator.batches)
+    parts: list[Operator]
+    if count >= settings.parts:
+        parts = [operator.part(range(part, count, settings.parts)) for part in range(settings.parts)]
+    elif operator.batch_statistics or operator.samples < settings.parts:
         return {}
+    else:
+        x, y = (torch.cat(side) for side in zip(*operator.batches, strict=True))
+        pieces = zip(torch.tensor_split(x, settings.parts), torch.tensor_split(y, settings.parts), strict=True)
+        parts = [type(operator)(operator.network, [piece], memory=settings.memory) for piece in pieces]
     values = []
-    for part in range(settings.parts):
-        alone = type(operator)(
-            operator.network, batches[part :: settings.parts], batch_statistics=operator.batch_statistics,
-            memory=settings.memory,
-        )  # fmt: skip
+    for number, part in enumerate(parts, start=1):
         found = eigenpairs(
-            alone, tolerance=max(PART_TOLERANCE, settings.tolerance), start=start, seed=seed + part + 1,
-            products=settings.products, on_product=count,
+            part, tolerance=max(PART_TOLERANCE, settings.tolerance), start=start, seed=seed + number,
+            products=settings.products, on_product=count_product,
         )  # fmt: skip
         values.append(float(found.values[0]))
     mean, error = mean_and_error(values)

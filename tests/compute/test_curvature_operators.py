@@ -134,6 +134,14 @@ def test_batches_do_not_matter_and_products_are_symmetric(size: int, seed: int, 
         assert float(u @ one.apply(u)) >= -1e-14
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_is_the_curvature_of_its_samples(kind: str) -> None:
+    net, (x, y) = small("relu"), samples(22)
+    part = OPERATORS[kind](net, batches(x, y, 8)).part([0, 2])
+    chosen = [*range(8), *range(16, 22)]
+    torch.testing.assert_close(whole(part), dense_curvature(net, x[chosen], y[chosen], kind), rtol=1e-10, atol=1e-12)
+
+
 def test_batch_statistics_go_into_the_derivative_and_buffers_stay() -> None:
     net, (x, y) = small("norm"), samples()
     kept = {name: value.clone() for name, value in net.state_dict().items()}

@@ -132,11 +132,19 @@ class NetworkOperator(ABC):
         Raises:
             NetworkError: If an operation has no second derivative, or the product is NaN or infinite.
         """
+        return self._over(vector, range(len(self.batches)))
+
+    def part(self, numbers: Sequence[int]) -> "PartOperator":
+        """The same curvature of the mean loss over some of the batches, by their numbers; it shares the kept graphs."""
+        return PartOperator(self, numbers)
+
+    def _over(self, vector: Float[Tensor, " parameter"], numbers: Sequence[int]) -> Float[Tensor, " parameter"]:
+        """What so many batches add to the product."""
         lengths = [p.numel() for p in self._tensors]
         parts = [part.view(p.shape) for part, p in zip(torch.split(vector, lengths), self._tensors, strict=True)]
         total = torch.zeros_like(vector)
         pieces = torch.split(total, lengths)
-        for number in range(len(self.batches)):
+        for number in numbers:
             graph, kept = self._graph(number)
             with naming():
                 found = self._product(graph, parts, keep=kept)
@@ -284,6 +292,38 @@ class EmpiricalFisherOperator(GaussNewtonOperator):
 
     def _middle(self, outputs: Tensor, along: Tensor) -> Tensor:
         return along / self.samples
+
+
+class PartOperator:
+    """The curvature of the mean loss over some of an operator's batches.
+
+    Args:
+        whole: The operator.
+        numbers: Of the batches.
+    """
+
+    def __init__(self, whole: NetworkOperator, numbers: Sequence[int]) -> None:
+        self._whole, self._numbers = whole, numbers
+        self._scale = whole.samples / sum(len(whole.batches[number][1]) for number in numbers)
+
+    @property
+    def size(self) -> int:
+        """The number of trainable weights."""
+        return self._whole.size
+
+    @property
+    def like(self) -> Tensor:
+        """A trainable weight."""
+        return self._whole.like
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """User-written functions in the network."""
+        return self._whole.suspects
+
+    def apply(self, vector: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
+        """The product with a vector; see :meth:`NetworkOperator.apply`."""
+        return self._whole._over(vector, self._numbers) * self._scale
 
 
 OPERATORS: dict[Curvature, type[NetworkOperator]] = {

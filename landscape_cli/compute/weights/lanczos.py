@@ -130,7 +130,7 @@ class Krylov:
         for _ in range(2):
             found = self.basis[:number] @ vector
             vector.addmv_(self.basis[:number].T, found, alpha=-1)
-            total += found.double().cpu()
+            total += found.cpu().double()
         return total
 
     def _fresh(self, vector: Vector) -> None:

@@ -25,6 +25,7 @@ COLUMNS = (
     ("escape_gradient_descent", "ηλ/2 − 1"), ("lambda_max", "λ_max"), ("lr", "η"), ("batch_size", "batch"),
     ("optimizer", "optimiser"), ("noise_scale", "noise scale"), ("noise_alignment", "noise ∥ H"),
     ("effective_lr", "η/‖w‖²"), ("effective_sharpness", "λ‖w‖²"), ("samples", "samples"),
+    ("products", "products"), ("operations", "operations"),
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def command(
     quiet: options.Quiet = False,
     no_progress: options.NoProgress = False,
     config: options.Config = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Parse, measure, emit."""
     curve.check_precision(precision)
@@ -71,7 +73,7 @@ def command(
 
     from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
-    from landscape_cli.jobs.escapes import EscapeSettings, measure_escape
+    from landscape_cli.jobs.escapes import EscapeSettings, measure_escape, plan_escape
 
     set_threads(threads)
     settings = EscapeSettings(
@@ -82,6 +84,10 @@ def command(
         Sampling(("train",), None, bn_samples, seed), placement(device, precision), network=asked_network,
         data=asked_data, statistics=bn == "recompute", note=output.note,
     )  # fmt: skip
+    if dry_run:
+        output.emit(plan_escape(bench, subjects, settings))
+        output.finish()
+        return
     with output.batch(len(subjects), "checkpoints") as show:
         for number, subject in enumerate(subjects):
             try:

@@ -12,7 +12,7 @@ from landscape_cli.plots.recognise import Figure, recognise
 
 NAME = "plot"
 HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers, planes, distances
-between checkpoints, kernel velocities, linearised training. Nothing is computed anew.
+between checkpoints, kernel velocities, linearised training, curvature, escape thresholds. Nothing is computed anew.
 
 What a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, and for embeddings
 and planes .html, one page to turn with the mouse or the keys that needs no network. Text is coloured by a palette that
@@ -33,7 +33,7 @@ Results = Annotated[
     typer.Argument(
         metavar="RESULT...",
         help="A file of 'inpca', 'cluster', 'trajectories' or 'plane', or records of 'progress', 'barrier', "
-        "'compare', a distance such as 'kernel-dist', 'kernel-velocity' or 'linearize' as JSON lines; "
+        "'compare', a distance such as 'kernel-dist', 'kernel-velocity', 'linearize', 'hessian' or 'escape'; "
         "- for a pipe (the default there).",
         show_default=False,
     ),

@@ -1,7 +1,7 @@
 """Escape threshold, gradient noise and scale invariance at checkpoints on disk, for the optimiser that trained them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from landscape_cli.compute.batchnorm import batch_norms, recompute_statistics
 from landscape_cli.compute.device import math_mode
+from landscape_cli.compute.evaluation import forward_operations
 from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.training.augmentation import Augmenter
 from landscape_cli.compute.training.protocol import Protocol, parse_augment
@@ -187,6 +188,28 @@ def measure_escape(
         **sample_entries(samples, found["noise_minibatches"] * protocol.batch_size, "train", seed), "batch_norm": mode,
         **bench.context(setup), **{k: v for k, v in subject.extra.items() if k not in found},
     }  # fmt: skip
+
+
+def plan_escape(bench: Bench, subjects: Sequence[Subject], settings: EscapeSettings) -> dict[str, Any]:
+    """What measuring would cost: products as they usually come, and operations, six forward passes a product."""
+    setup = bench.setup(subjects[:1])
+    how = stepping(subjects[0], settings, len(setup.splits["train"]))
+    size = how.protocol.batch_size
+    samples = choose_samples(
+        setup, "train", settings.samples, bench.sampling.seed, least=max(SAMPLES, LEAST_BATCHES * size)
+    )
+    count = len(samples) // size
+    products = EXPECTED + 2 * min(settings.minibatches, count) + 1
+    return {
+        "kind": "plan",
+        "checkpoints": len(subjects),
+        "network": setup.spec.name,
+        "parameters": sum(p.numel() for p in setup.network.parameters() if p.requires_grad),
+        "samples": count * size,
+        "batch_size": size,
+        "products": products * len(subjects),
+        "operations": len(subjects) * count * size * forward_operations(setup.network, samples) * (9 + 6 * products),
+    }
 
 
 def minibatches(samples: Samples, protocol: Protocol, *, augment: bool, seed: int) -> list[Batch]:

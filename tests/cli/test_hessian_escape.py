@@ -65,6 +65,8 @@ def test_eigenvectors_are_shaped_as_the_weights(cli: Cli, parent: Path, tmp_path
 def test_a_plan_measures_nothing(cli: Cli, parent: Path) -> None:
     (plan,) = cli("hessian", parent, *FAST, "--dry-run", "--trace", 9).records
     assert (plan["kind"], plan["products"]) == ("plan", 21)
+    (plan,) = cli("escape", parent, "--at", "0ep,3ep", *FAST, "--dry-run").records
+    assert (plan["kind"], plan["products"], plan["samples"], plan["batch_size"]) == ("plan", 2 * 17, 128, 64)
 
 
 def test_the_pipe_keeps_what_it_does_not_know(cli: Cli, parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ def loaded_by(code: str) -> str:
         (["train", "--preset", "nothing"], 2),
         (["spawn", "x", "--at", "soon"], 2),
         *(([name, "--help"], 0) for name in ("predict", "distances", "inpca", "cluster", "plot")),
+        (["align", "--help"], 0),
+        (["align", "nowhere", "nowhere", "-o", "x"], 1),
         *(([name, "--help"], 0) for name in ("kernel-dist", "kernel-velocity", "gradient-dist", "linearize")),
         *(([name, "--help"], 0) for name in ("hessian", "escape")),
         (["hessian", "x", "--precision", "bf16"], 2),

@@ -66,7 +66,9 @@ const aim = () => {
   const cy = Math.cos(state.yaw), sy = Math.sin(state.yaw), cp = Math.cos(state.pitch), sp = Math.sin(state.pitch);
   turn = [cy, -sy, 0, sy * sp, cy * sp, -cp, sy * cp, cy * cp, sp];
   const { width, height } = canvas;
-  unit = Math.min(width * 0.62, height * 0.8) * state.zoom;
+  // As large as the box fits when it is seen as at first.
+  const flat = Math.hypot(lengths[0] / (widest() || lengths[0]), lengths[1] / (widest() || lengths[1]));
+  unit = Math.min((0.8 * width) / flat, (0.88 * height) / (0.58 * flat + 0.45)) * state.zoom;
   midX = width / 2 + state.panX; midY = height / 2 + state.panY;
 };
 const widest = () => (data.equal ? Math.max(...lengths) : 0);
@@ -128,6 +130,15 @@ const nice = (from, to, wanted) => {
   for (let v = Math.ceil(from / step) * step; v <= to + 1e-9 * step; v += step) found.push(Math.abs(v) < step / 1e6 ? 0 : v);
   return found;
 };
+const heights = () => {
+  // Where numbers stand on the upright axis: of logarithms at powers of ten, and between them if there are few.
+  if (!state.log || top - low < 0.6) return nice(unscaled(low), unscaled(top), 5).map(scaled);
+  const step = Math.max(1, Math.round((top - low) / 6)), found = [];
+  for (let k = Math.floor(low); k <= top; k += step)
+    for (const m of top - low < 3 ? [0, Math.log10(2), Math.log10(5)] : [0])
+      if (k + m >= low && k + m <= top) found.push(k + m);
+  return found;
+};
 const label = (text, x, y, side) => {
   const wide = pen.measureText(text).width, left = side < -0.2 ? x - wide : side > 0.2 ? x : x - wide / 2;
   pen.textAlign = "left";
@@ -165,8 +176,7 @@ const drawFloor = (ratio) => {
   pen.beginPath(); pen.moveTo(foot[0], foot[1]); pen.lineTo(head[0], head[1]); pen.stroke();
   if (Math.abs(foot[1] - head[1]) < 40 * ratio) return;
   pen.textAlign = "right"; pen.fillStyle = look.muted;
-  const powers = state.log && top - low >= 1;
-  for (const z of powers ? nice(low, top, 5).filter((v) => Number.isInteger(v)) : nice(low, top, 5)) {
+  for (const z of heights()) {
     const [x, y] = project(...left, z);
     pen.beginPath(); pen.moveTo(x, y); pen.lineTo(x - 5 * ratio, y); pen.stroke();
     pen.fillText(written(unscaled(z)), x - 8 * ratio, y);

@@ -28,6 +28,18 @@ def test_a_barrier_is_the_same_on_both_devices(cli: Cli) -> None:
         assert two["error_sup"] == pytest.approx(one["error_sup"], abs=2 / one["samples"])
 
 
+def test_a_plane_is_the_same_on_both_devices(cli: Cli, tmp_path: Path) -> None:
+    corners = (f"{SAMPLES / 'parent'}@0ep", SAMPLES / "early-a", SAMPLES / "early-b")
+    command = ["plane", *corners, "--grid", "4", "--linearize", "B"]
+    cpu, gpu = (
+        cli(*command, "--device", device, "-o", tmp_path / f"{device}.h5").records[0] for device in ("cpu", "cuda")
+    )
+    assert gpu["device"] == "cuda:0"
+    for key in ("loss_a", "loss_b", "loss_max", "linearized_loss_a", "linearized_loss_max"):
+        assert gpu[key] == pytest.approx(cpu[key], rel=1e-3)
+    assert gpu["linearized_error_b"] == gpu["error_b"]
+
+
 def test_a_run_with_itself_is_exactly_zero(cli: Cli) -> None:
     for record in cli("barrier", SAMPLES / "early-a", SAMPLES / "early-a", "--points", "5", "--device", "cuda").records:
         assert {record[f"{risk}_{key}"] for risk in ("error", "loss") for key in ("sup", "mid", "chord")} == {0.0}

@@ -63,6 +63,9 @@ def run_align(aligner: Aligner, plan: AlignPlan, progress: Progress | None = Non
         NetworkError: If what may be permuted cannot be derived.
     """
     a, b = plan.first.checkpoint, plan.second.checkpoint
+    for end in (a, b):
+        if plan.out.resolve() in {place.resolve() for place in (*end.files, *([] if end.run is None else [end.run]))}:
+            raise ConflictError(f"{plan.out} is {end.label} itself", "choose another --out")
     same_network(a, b)
     setup = aligner.bench.setup((plan.first, plan.second))
     identity = aligner.identity(setup, a, b)

@@ -87,14 +87,17 @@ def test_through_a_pipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert cli("align", "-", "-o", tmp_path / "x", "-q", *QUICK).out == f"{tmp_path / 'x'}\n"
 
 
-def test_what_is_in_the_way(cli: Cli, tmp_path: Path) -> None:
+def test_what_is_in_the_way(cli: Cli, tmp_path: Path, siblings: list[Path]) -> None:
     out = tmp_path / "aligned"
     assert cli("align", *PAIR, "-o", out, "--restarts", 1, *QUICK).status == 0
     other = cli("align", *PAIR, "-o", out, "--restarts", 2, *QUICK)
     assert (other.status, "another alignment: restarts is 1 there, 2 was asked for" in other.err) == (1, True)
     assert cli("align", *PAIR, "-o", out, "--restarts", 2, "--force", *QUICK).records[0]["restarts"] == 2
-    run = cli("align", *PAIR, "-o", SAMPLES / "early-b", *QUICK)
+    run = cli("align", *PAIR, "-o", SAMPLES / "late-a", *QUICK)
     assert (run.status, "holds another run" in run.err) == (1, True)
+    itself = cli("align", *siblings, "-o", siblings[1], "--force", *QUICK)
+    assert (itself.status, "early-b itself" in itself.err) == (1, True)
+    assert Run.open(siblings[1]).steps() == [330]
     file = tmp_path / "x.safetensors"
     shuffled_copy(PAIR[0], file)
     taken = cli("align", *PAIR, "-o", file, *QUICK)

@@ -26,7 +26,7 @@ from landscape_cli.compute.weights.permutation_uses import Uses
 from landscape_cli.compute.weights.permutations import PermutationGraph
 from landscape_cli.errors import NetworkError
 
-FURTHER = 14  # random inputs of the trial, beside the given ones
+FURTHER = 6  # random inputs of the trial, beside the given ones
 TOLERANCE = 1e-8  # of the trial, relative to the largest logit, in float64
 
 
@@ -41,7 +41,7 @@ def trace_permutations(network: nn.Module, inputs: Tensor) -> PermutationGraph:
         inputs: A batch of one or more inputs, of which the first two are used.
 
     Cost: a copy of the network, a forward pass of two inputs, hashing as many numbers as they have activations, and
-    three passes of sixteen inputs in float64.
+    three passes of eight inputs in float64.
 
     Raises:
         NetworkError: If an operation cannot be followed; the message names the module and the operation.

@@ -134,6 +134,50 @@ def test_batches_do_not_matter_and_products_are_symmetric(size: int, seed: int, 
         assert float(u @ one.apply(u)) >= -1e-14
 
 
+CONVOLUTIONS = {
+    "plain": {"padding": 1},
+    "stride": {"stride": 2, "padding": (1, 0)},
+    "dilation": {"dilation": 2, "padding": 2, "bias": False},
+    "groups": {"groups": 2, "padding": 1},
+    "same": {"padding": "same"},
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_convolutions_of_all_kinds_have_the_second_derivatives_of_torch(name: str, kind: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.Tanh(), nn.Conv2d(2, 4, 3, **CONVOLUTIONS[name]), nn.Tanh(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3),
+    ).double()  # fmt: skip
+    x, y = samples(12, "conv")
+    operator = OPERATORS[kind](net, batches(x, y, 5))
+    torch.testing.assert_close(whole(operator), dense_curvature(net, x, y, kind), rtol=1e-10, atol=1e-12)
+    assert operator.suspects == ()
+
+
+def test_frozen_and_shared_convolutions() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.twice = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+            self.head = nn.Linear(2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.twice(self.twice(self.first(x)).tanh()).tanh()
+            return self.head(h.mean((2, 3)))
+
+    net = Shared().double()
+    x, y = samples(12, "conv")
+    dense = dense_curvature(net, x, y, "hessian")
+    torch.testing.assert_close(whole(HessianOperator(net, [(x, y)])), dense, rtol=1e-10, atol=1e-12)
+    net.twice.weight.requires_grad_(False)
+    kept = torch.tensor([*range(20), *range(56, 67)])  # all but its 36 weights
+    torch.testing.assert_close(whole(HessianOperator(net, [(x, y)])), dense[kept][:, kept], rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_is_the_curvature_of_its_samples(kind: str) -> None:
     net, (x, y) = small("relu"), samples(22)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from landscape_cli.compute.batchnorm import batch_norms
+from landscape_cli.compute.weights.convolution_derivatives import PlainConvolutions
 from landscape_cli.compute.weights.curvature_choices import Curvature
 from landscape_cli.compute.weights.second_derivatives import (
     kinks,
@@ -186,7 +187,8 @@ class NetworkOperator(ABC):
     def _make(self, number: int) -> _Kept:
         inputs, labels = self.batches[number]
         with modes(self.network, batch_statistics=self.batch_statistics), torch.enable_grad():
-            logits = self.network(inputs)
+            with PlainConvolutions():
+                logits = self.network(inputs)
             if logits.ndim != 2 or not logits.requires_grad:
                 raise NetworkError("the network's outputs are no differentiable (sample, class)")
             if int(labels.max()) >= logits.shape[1]:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from landscape_cli.compute.weights.convolution_derivatives import PlainConvolution
 from landscape_cli.errors import NetworkError
 
 HINT = "write it from operations whose backward pass can itself be differentiated"
@@ -47,8 +48,16 @@ def operations(outputs: Tensor) -> list[Any]:
 
 def own_functions(nodes: Sequence[Any]) -> tuple[str, ...]:
     """The names of user-written ``autograd.Function`` among the nodes of a graph."""
-    own = [node for node in nodes if isinstance(node, BackwardCFunction)]
-    return tuple(sorted({type(node).__name__.removesuffix("Backward") for node in own}))
+    return tuple(sorted({type(node).__name__.removesuffix("Backward") for node in _own(nodes)}))
+
+
+def _own(nodes: Sequence[Any]) -> list[Any]:
+    """The nodes of user-written functions, this toolkit's apart."""
+    return [
+        node
+        for node in nodes
+        if isinstance(node, BackwardCFunction) and type(node).__name__ != f"{PlainConvolution.__name__}Backward"
+    ]
 
 
 def kinks(nodes: Sequence[Any]) -> tuple[str, ...]:
@@ -92,8 +101,7 @@ def watching_own(nodes: Sequence[Any]) -> Iterator[None]:
 
         return hook
 
-    own = [node for node in nodes if isinstance(node, BackwardCFunction)]
-    handles = [node.register_hook(look(type(node).__name__.removesuffix("Backward"))) for node in own]
+    handles = [node.register_hook(look(type(node).__name__.removesuffix("Backward"))) for node in _own(nodes)]
     try:
         yield
     finally:

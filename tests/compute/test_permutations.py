@@ -159,6 +159,24 @@ def test_what_cannot_be_derived_is_named() -> None:
         trace_permutations(normed.double(), inputs((5,)))
 
 
+def test_a_convolution_over_units_is_refused() -> None:
+    """Channels and rows are exchanged: the second convolution slides over units of the first."""
+
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(3, 8, 3, padding=1)
+            self.two = nn.Conv2d(8, 4, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.two(self.one(x).transpose(1, 2)).mean((2, 3))
+
+    with pytest.raises(
+        NetworkError, match=r"at two \(Conv2d\), operation convolution: its inputs mix units and places"
+    ):
+        trace_permutations(Turned().double(), inputs())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_what_tracing_does_not_see_is_caught(seed: int) -> None:
     torch.manual_seed(seed)

@@ -301,7 +301,12 @@ class Rules:
     ) -> Labels:  # fmt: skip
         """A sum over places of the same unit (token mixing): units stay, and the weights stay in their order."""
         atoms = self.ties.uniform(labels.atoms, [axis])
-        if atoms is None or axis != out or (bias is not None and not isinstance(self.known.get(id(bias)), Parameter)):
+        if (
+            name == "convolution"
+            or atoms is None
+            or axis != out
+            or (bias is not None and not isinstance(self.known.get(id(bias)), Parameter))
+        ):
             self._refuse(name, "its inputs mix units and places")
         marks = self.ties.marks(labels)
         sums = total(mix(marks, places(marks.shape, [axis])), [axis])

@@ -1,7 +1,6 @@
 """Curvature of the loss at checkpoints on disk."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from landscape_cli.compute.batchnorm import batch_norms, recompute_statistics
@@ -67,11 +66,11 @@ def measure_curvature(
     few(len(samples), bench.tell)
     identity = {
         "version": VERSION, "checkpoint": subject.checkpoint.hash(), **bench.identity(setup, None),
-        "settings": {**asdict(settings), "memory": None, "fresh": None, "batch_norm": mode, "batch_size": size},
+        "curvature": settings.curvature, "split": settings.split, "norm": mode, "pass": size,
         "sample": [len(samples), seed], "bn_samples": _bn_samples(setup, mode),
     }  # fmt: skip
     cache = PointCache("hessian", identity, fresh=settings.fresh)
-    known = {point["stage"]: point["found"] for point in cache.read()}
+    known = cache.read()
     load_state(setup.network, subject.checkpoint.tensors(), subject.checkpoint.label)
     count = Counter(progress, settings)
     record: dict[str, Any] = {}
@@ -82,16 +81,21 @@ def measure_curvature(
         operator = OPERATORS[settings.curvature](
             setup.network, batches, batch_statistics=mode == "train", memory=settings.memory
         )
-        stages: dict[str, Callable[[], dict[str, Any]]] = {
-            "pairs": lambda: pairs_stage(operator, samples, settings, setup, seed, count, keep),
-            "trace": lambda: trace_stage(operator, settings, seed, count),
-            "density": lambda: density_stage(operator, settings, seed, count),
-        }
-        for name, measure in stages.items():
-            found = known.get(name)
-            if found is None or (name == "pairs" and keep is not None):
+        # Each stage is kept under what it depends on, so that asking for a trace too measures the trace alone.
+        stages: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [
+            (
+                ("top", "bottom", "tolerance", "products", "parts", "overlap"),
+                lambda: pairs_stage(operator, samples, settings, setup, seed, count, keep),
+            ),
+            (("trace_products", "trace_method"), lambda: trace_stage(operator, settings, seed, count)),
+            (("probes", "steps", "smoothing"), lambda: density_stage(operator, settings, seed, count)),
+        ]
+        for names, measure in stages:
+            key = {name: getattr(settings, name) for name in names}
+            found = next((point["found"] for point in known if point["stage"] == key), None)
+            if found is None or (keep is not None and "top" in names):
                 found = measure()
-                cache.add({"stage": name, "found": found})
+                cache.add({"stage": key, "found": found})
             record |= found
     if not record["converged"]:
         bench.tell(
@@ -105,13 +109,16 @@ def measure_curvature(
         )
     if record["own_functions"]:
         bench.tell(f"{', '.join(record['own_functions'])}: its second derivative is that of its own backward pass")
-    return entries(subject) | record | {
+    whole = {
+        **entries(subject),
+        **record,
         **sample_entries(samples, operator.samples, settings.split, seed),
         "batch_norm": mode,
         "batch": size,
         "bn_samples": _bn_samples(setup, mode),
         **bench.context(setup),
-    } | {key: value for key, value in subject.extra.items() if key not in record}  # fmt: skip
+    }
+    return whole | {key: value for key, value in subject.extra.items() if key not in whole}
 
 
 def entries(subject: Subject) -> dict[str, Any]:

@@ -181,13 +181,14 @@ def measure_escape(
             found = _measure(operator, how, settings, seed, progress)
         cache.add(found)
     augment = protocol.augment if settings.augment else "none"
-    return {
+    whole = {
         **entries(subject), "kind": "escape", **found, "optimizer": protocol.optimizer, "lr": how.lr,
         "momentum": protocol.momentum, "weight_decay": protocol.weight_decay, "batch_size": protocol.batch_size,
         "optimizer_state": how.origin, "augment": augment, "label_smoothing": protocol.label_smoothing,
         **sample_entries(samples, found["noise_minibatches"] * protocol.batch_size, "train", seed), "batch_norm": mode,
-        **bench.context(setup), **{k: v for k, v in subject.extra.items() if k not in found},
+        **bench.context(setup),
     }  # fmt: skip
+    return whole | {key: value for key, value in subject.extra.items() if key not in whole}
 
 
 def plan_escape(bench: Bench, subjects: Sequence[Subject], settings: EscapeSettings) -> dict[str, Any]:

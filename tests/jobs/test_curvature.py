@@ -88,27 +88,26 @@ def test_the_spread_over_parts_is_that_of_disjoint_parts(parent: Path) -> None:
 
 def test_what_is_known_is_not_measured_again_and_an_interrupted_job_goes_on(parent: Path) -> None:
     done: list[int] = []
-    settings = CurvatureSettings(samples=80, parts=0, trace_products=6, probes=2, steps=5)
-    first = measure_curvature(bench(), subject(parent), settings)
+    settings = CurvatureSettings(samples=80, parts=0)
+    alone = measure_curvature(bench(), subject(parent), settings)
+    asked = replace(settings, trace_products=6, probes=2, steps=5)
 
     def stop(count: int, of: int) -> None:
-        done.append(count)
-        if count > first["products"] + 6:
+        if count > 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_curvature(bench(), subject(parent), replace(settings, tolerance=2e-3), progress=stop)
-    done.clear()
-    rest = measure_curvature(
-        bench(), subject(parent), replace(settings, tolerance=2e-3), progress=lambda count, of: done.append(count)
-    )
-    assert len(done) == 10  # of the density alone
-    assert rest["density"] == first["density"]
-    done.clear()
-    again = measure_curvature(bench(), subject(parent), settings, progress=lambda count, of: done.append(count))
-    assert (again, done) == (first, [])
-    measure_curvature(bench(), subject(parent), replace(settings, fresh=True), progress=lambda c, of: done.append(c))
-    assert len(done) == first["products"] + 16
+        measure_curvature(bench(), subject(parent), asked, progress=stop)
+
+    def count_of(these: CurvatureSettings) -> int:
+        done.clear()
+        found = measure_curvature(bench(), subject(parent), these, progress=lambda count, of: done.append(count))
+        assert {name: found[name] for name in alone} == alone
+        return len(done)
+
+    assert count_of(asked) == 10  # the density alone: the pairs were known, the trace was done
+    assert count_of(asked) == 0
+    assert count_of(replace(asked, fresh=True)) == alone["products"] + 16
 
 
 def test_the_density_in_a_record_integrates_to_one(parent: Path) -> None:

@@ -109,6 +109,8 @@ class _Problem:
         self.two = [block.read(second).to("cpu", torch.float64) for block in self.blocks]
         self.tolerance = GAIN * sum(float(a.norm()) * float(b.norm()) for a, b in zip(self.one, self.two, strict=True))
         self._of: dict[int, list[int]] = {}
+        sides = [[axis.places.keys() for axis in block.axes] for block in self.blocks]
+        self._twice = {group for first, second in sides for group in first & second}  # on both sides of a block
         self._still: dict[tuple[int, int, int], Tensor] = {}  # scores that no other group has a part in
         for number, block in enumerate(self.blocks):
             for group in sorted(block.groups()):
@@ -192,10 +194,17 @@ class _Problem:
 
     def _improve(self, group: int, permutations: list[Permutation]) -> float:
         """Put one group into its best order; returns what that gains, 0 if it is left."""
-        new = assign(self.scores(group, permutations))
-        if np.array_equal(new, permutations[group]):
+        scores = self.scores(group, permutations)
+        new, old = assign(scores), permutations[group]
+        if np.array_equal(new, old):
             return 0.0
-        old = permutations[group]
+        rows = np.arange(len(old))
+        if group not in self._twice:
+            gain = float(scores[rows, new].sum() - scores[rows, old].sum())
+            if gain > self.tolerance:
+                permutations[group] = new
+                return gain
+            return 0.0
         before = sum(self._value(number, permutations) for number in self._of[group])
         permutations[group] = new
         gain = sum(self._value(number, permutations) for number in self._of[group]) - before

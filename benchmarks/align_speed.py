@@ -3,10 +3,10 @@
 pip install rebasin torchview graphviz
 python benchmarks/align_speed.py [--networks resnet20,simple-cnn] [--rounds 5] [--checkpoints A.safetensors B.safetensors]
 
-Both sides get the same two networks in memory and find out themselves what may be permuted. Random weights, with running
-statistics and norms of no symmetry, are the hard case for the search and an easy one for nobody; --checkpoints takes
-trained ones. Beside the seconds stand the processor time, the distance that is left, whether the function is the same, and whether a
-shuffled copy comes back.
+Both sides get the same two networks in memory and find out themselves what may be permuted; ours tries it on the network
+too. Weights are random, with running statistics and norms of no symmetry; --checkpoints takes trained ones. Beside the
+seconds stand the processor time, the distance that is left, whether the function is the same, and whether a shuffled
+copy comes back.
 """
 
 import argparse

@@ -30,8 +30,8 @@ landscape plane runs/parent@2ep "${late}0" "${late}1" --to B --linearize B --out
 landscape plot early-s.h5 --out fig5-early.html --force
 
 # Appendix B: sharpness and the escape threshold along the parent's training.
-landscape hessian runs/parent --at 0ep,0.5ep,1ep,2ep,4ep,8ep,last --samples 1000 | landscape plot --out sharpness.png --force
-landscape escape runs/parent --at 0ep,0.5ep,1ep,2ep,4ep,8ep,last --samples 1000 | landscape plot --out escape.png --force
+landscape hessian runs/parent --at 0ep,0.5ep,1ep,2ep,4ep,8ep,last | landscape plot --out sharpness.png --force
+landscape escape runs/parent --at 0ep,0.5ep,1ep,2ep,4ep,8ep,last | landscape plot --out escape.png --force
 
 # Around the barrier: two children of epoch 0 joined by a trained curve (Garipov et al. 2018).
 landscape curve "${early}0" "${early}1" --epochs 40 --out runs/curve --curve-out curve.jsonl --format table

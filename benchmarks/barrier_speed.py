@@ -120,9 +120,9 @@ def many_pairs():
         f"against loss-landscapes: {peer_best / best['landscape float32']:.2f} x, "
         f"bf16 {peer_best / best['landscape bf16']:.2f} x"
     )
-    # The peer's first point is the pair's first network; its others lie k/steps, not k/(steps − 1), of the way.
+    # The peer measures after each step, so that its last point is the pair's second network, α = 0.
     apart = max(
-        abs(found.points[-1].results["test"].loss - losses[0]) / losses[0]
+        abs(found.points[0].results["test"].loss - losses[-1]) / losses[-1]
         for found, losses in zip(exact, theirs, strict=True)
     )
     bf16 = max(
@@ -131,7 +131,7 @@ def many_pairs():
         for p, q in zip(one.points, two.points, strict=True)
     )
     print(
-        f"largest relative difference of a loss: from the peer at the first network {apart:.1e}; bf16 from float32 {bf16:.1e}\n"
+        f"largest relative difference of a loss: from the peer at the second network {apart:.1e}; bf16 from float32 {bf16:.1e}\n"
     )
 
 

@@ -4,7 +4,7 @@ simple-cnn, briefly trained, 2,000 images of CIFAR's size (digits enlarged, shif
 side is asked for a tolerance of 1e-3 and then judged alike: error against λ_max at 1e-6, and the true residual
 ‖Hv − λv‖/λ of what it returned, from one product more that is not counted. Sides take turns; ratios are of medians.
 
-    python benchmarks/hessian_speed.py
+    python benchmarks/hessian_speed.py                                      # half an hour; --repeats 1: ten minutes
     pip install --target peers --no-deps pyhessian hessian-eigenthings      # then: PYTHONPATH=peers
     python benchmarks/hessian_speed.py --images 200 --repeats 1             # a trial
 """
@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import resource
 import statistics
+import sys
 import time
 
 import torch
@@ -177,6 +178,7 @@ def main():
             begun = time.perf_counter()
             value, vector, products = side()
             times[name].append(time.perf_counter() - begun)
+            print(f"    {name}: {times[name][-1]:.1f} s", file=sys.stderr, flush=True)
             if name not in told:
                 unit = vector.float() / vector.float().norm()
                 residual = float((judge.apply(unit) - value * unit).norm()) / abs(value)

@@ -73,9 +73,9 @@ class AligningCommand(TyperCommand):
         """Give a bare ``--align`` its method."""
         methods = get_args(AlignMethod)
         words: list[str] = []
-        for word, after in zip(args, [*args[1:], ""], strict=True):
+        for number, word in enumerate(args):
             words.append(word)
-            if word == "--align" and after not in methods:
+            if word == "--align" and not set(args[number + 1 : number + 2]) & set(methods):
                 words.append(methods[0])
         return super().parse_args(ctx, words)
 

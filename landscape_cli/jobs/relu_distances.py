@@ -15,6 +15,7 @@ from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject, sides
 
 HELD = 2 << 30  # bytes of checkpoints on the device at a time; two of them in any case
+PARTS = 1000  # of a pair, in telling how much is done
 
 Pairs = Sequence[tuple[Subject, Subject]]
 Progress = Callable[[int, int], None]
@@ -68,17 +69,15 @@ class ReluPatterns:
 
         Args:
             chosen: The pairs.
-            progress: Told how many samples are done, and of how many.
+            progress: Told how much is done, and of how much.
         """
         found: dict[int, dict[str, Any] | LandscapeError] = {}
-        groups = list(self._groups(chosen, found))
-        whole = sum(len(group.setup.splits[self.split]) for group in groups)
-        done = 0
-        for group in groups:
+        for group in self._groups(chosen, found):  # one at a time: the next one's checkpoints are read after it
+            done, size = len(found), len(group.setup.splits[self.split])
 
-            def tell(samples: int, before: int = done) -> None:
+            def tell(samples: int, done: int = done, share: float = len(group.pairs) / size) -> None:
                 if progress is not None:
-                    progress(before + samples, whole)
+                    progress(round(PARTS * (done + share * samples)), PARTS * len(chosen))
 
             try:
                 self._stream(group, tell)
@@ -88,7 +87,6 @@ class ReluPatterns:
                 for number, one, two in group.pairs:
                     found[number] = self._record(group, number, one, two, *chosen[number])
             group.states.clear()
-            done += len(group.setup.splits[self.split])
         for number in range(len(chosen)):
             yield found[number]
 
@@ -126,12 +124,14 @@ class ReluPatterns:
     def _stream(self, group: _Group, tell: Callable[[int], None]) -> None:
         network, samples = group.setup.network, group.setup.splits[self.split]
         mode, done = network.training, 0
+        own = network.state_dict()
         network.eval()
         with math_mode(self.bench.where):
             for x, _ in samples.batches(self.bench.sampling.batch):
                 seen: dict[str, dict[str, Pattern]] = {}
                 for key, state in group.states.items():
-                    network.load_state_dict(state.tensors)
+                    for name, target in own.items():  # as load_state_dict, whose checks cost more than the copy
+                        target.copy_(state.tensors[name])
                     _, seen[key] = patterns(network, x)
                     _add(group.on.setdefault(key, {}), {place: count(one.bits) for place, one in seen[key].items()})
                 first = next(iter(seen.values()))

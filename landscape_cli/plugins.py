@@ -24,6 +24,7 @@ _CODE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)|(?P<module>[A-Z
 
 RESERVED = (
     "timm:",
+    "torchvision:",
     "npz:",
     "imagefolder:",
     "synthetic:",

@@ -148,7 +148,8 @@ Network = Annotated[
     typer.Option(
         "--network",
         "-n",
-        help="simple-cnn, resnet20, wrn-16-4, mlp, timm:NAME, module:function or file.py:function.",
+        help="simple-cnn, resnet20, wrn-16-4, mlp, allcnn, convmixer, vit, fc-mao2023, wrn-10-4-8, timm:NAME, "
+        "torchvision:NAME, module:function or file.py:function.",
         autocompletion=complete_networks,
         rich_help_panel=SUBJECT,
     ),

@@ -50,3 +50,11 @@ def build(
         before = hidden
     layers["head"] = nn.Linear(before, classes, bias=bias)
     return nn.Sequential(OrderedDict(layers))
+
+
+def build_mao2023(input_shape: tuple[int, ...], classes: int, *, width: float = 1.0) -> nn.Sequential:
+    """The fully connected network of Mao et al. 2023: widths 1024, 512, 256, 128, batch norm after each rectifier.
+
+    3,837,066 parameters for 3×32×32 inputs and 10 classes; batch norm has none. See :func:`build`.
+    """
+    return build(input_shape, classes, widths=(1024, 512, 256, 128), width=width, batch_norm=True)

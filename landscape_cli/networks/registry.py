@@ -1,4 +1,6 @@
-"""Networks by name: ``simple-cnn``, ``wrn-16-4``, ``timm:NAME``, ``module:function``, ``file.py:function``.
+"""Networks by name: ``simple-cnn``, ``wrn-16-4``, ``timm:NAME``, ``torchvision:NAME``, or one's own function.
+
+One's own is ``module:function`` or ``file.py:function``.
 
 A builder is a function ``build(input_shape, classes, *, option=…) -> torch.nn.Module``; the input shape and the
 number of classes follow from the data. A third package registers one in the entry-point group
@@ -25,9 +27,20 @@ BUILDERS = {
     "simple-cnn": "landscape_cli.networks.simple_cnn:build",
     "resnet20": "landscape_cli.networks.resnet:build_resnet20",
     "resnet20-nobn": "landscape_cli.networks.resnet:build_resnet20_nobn",
+    "fc-mao2023": "landscape_cli.networks.mlp:build_mao2023",
+    "allcnn": "landscape_cli.networks.all_cnn:build",
+    "convmixer": "landscape_cli.networks.conv_mixer:build",
+    "vit": "landscape_cli.networks.vision_transformer:build",
 }
-WIDE_RESNET = re.compile(r"wrn-(\d+)-(\d+)")
-EXAMPLES = (*BUILDERS, "wrn-16-4", "wrn-DEPTH-WIDEN", "timm:NAME", "module:function", "file.py:function")
+WIDE_RESNET = re.compile(r"wrn-(\d+)-(\d+)(?:-(\d+))?")
+PACKAGES = {
+    "timm:": "landscape_cli.networks.timm_models:build",
+    "torchvision:": "landscape_cli.networks.torchvision_models:build",
+}
+EXAMPLES = (
+    *BUILDERS, "wrn-16-4", "wrn-10-4-8", "wrn-16-4-64", "wrn-DEPTH-WIDEN", "wrn-DEPTH-WIDEN-CHANNELS", "timm:NAME",
+    "torchvision:NAME", "module:function", "file.py:function",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class NetworkSpec:
     """A network as asked for on the command line or recorded in a run.
 
     Args:
-        name: Its name in the registry, ``timm:NAME``, or a user's own function.
+        name: Its name in the registry, ``timm:NAME``, ``torchvision:NAME``, or a user's own function.
         options: The builder's options.
     """
 
@@ -66,7 +79,8 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: If it does not.
     """
-    registered = name in BUILDERS or WIDE_RESNET.fullmatch(name) or name.startswith("timm:") or plugins.is_code(name)
+    packaged = name.startswith(tuple(PACKAGES))
+    registered = name in BUILDERS or WIDE_RESNET.fullmatch(name) or packaged or plugins.is_code(name)
     if not registered and name not in plugins.extensions(GROUP):
         raise UsageError(f"there is no network '{name}'", plugins.did_you_mean(name, names()))
 
@@ -120,11 +134,16 @@ def _builder(name: str) -> Callable[..., Any]:
     if name in known:
         return plugins.load_code(known[name], what="network")
     if match := WIDE_RESNET.fullmatch(name):
-        wide = plugins.load_code("landscape_cli.networks.wide_resnet:build", what="network")
-        return functools.partial(wide, depth=int(match[1]), widen=int(match[2]))
-    if name.startswith("timm:"):
-        timm = plugins.load_code("landscape_cli.networks.timm_models:build", what="network")
-        return functools.partial(timm, name.removeprefix("timm:"))
+        depth, widen, channels = (None if n is None else int(n) for n in match.groups())
+        if channels is None:
+            wide = plugins.load_code("landscape_cli.networks.wide_resnet:build", what="network")
+            return functools.partial(wide, depth=depth, widen=widen)
+        wide = plugins.load_code("landscape_cli.networks.wide_resnet_mao:build", what="network")
+        return functools.partial(wide, depth=depth, widen=widen, channels=channels)
+    for prefix, builder in PACKAGES.items():
+        if name.startswith(prefix):
+            packaged = plugins.load_code(builder, what="network")
+            return functools.partial(packaged, name.removeprefix(prefix))
     check_name(name)
     return plugins.load_code(name, what="network", known=names())
 

@@ -1,6 +1,9 @@
 """Widths: one rule for every family."""
 
-from landscape_cli.errors import NetworkError
+from collections.abc import Mapping
+from typing import Any
+
+from landscape_cli.errors import NetworkError, UsageError
 
 
 def scaled(channels: int, width: float) -> int:
@@ -28,3 +31,13 @@ def image_shape(input_shape: tuple[int, ...], name: str) -> tuple[int, int, int]
         raise NetworkError(f"{name} takes images, but the data has inputs of shape {input_shape}", "try --network mlp")
     channels, height, width = input_shape
     return channels, height, width
+
+
+def refuse_width(name: str, options: Mapping[str, Any], hint: str) -> None:
+    """Say so where a family has no width multiplier.
+
+    Raises:
+        UsageError: If one is asked for.
+    """
+    if "width" in options:
+        raise UsageError(f"{name} has no width multiplier", hint)

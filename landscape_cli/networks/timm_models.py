@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from landscape_cli.errors import NetworkError, UsageError
-from landscape_cli.networks.scaling import image_shape
+from landscape_cli.networks.scaling import image_shape, refuse_width
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Module:
@@ -19,7 +19,7 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
         options: Further arguments of ``timm.create_model`` (text is read as a number where it is one).
 
     Raises:
-        UsageError: If timm is missing or does not know the name.
+        UsageError: If timm is missing or does not know the name, or a width multiplier is asked for.
         NetworkError: If inputs are no images, or pretrained weights are asked for.
     """
     try:
@@ -31,6 +31,7 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise UsageError(f"timm has no network '{name}'", f"near are {', '.join(near)}" if near else None)
+    refuse_width(f"timm:{name}", options, "timm has networks of several sizes, and their own options are -N KEY=VALUE")
     if options.get("pretrained"):
         raise NetworkError(
             "pretrained weights are not downloaded while training",

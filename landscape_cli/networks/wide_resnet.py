@@ -51,10 +51,7 @@ def build(
         NetworkError: If inputs are no images, or ``depth`` is not 6k + 4.
     """
     channels, _, _ = image_shape(input_shape, "wrn")
-    if depth < 10 or (depth - 4) % 6 or widen < 1:
-        raise NetworkError(
-            f"wrn-{depth}-{widen}: the depth of a wide resnet is 10, 16, 22, 28, …, its widening 1, 2, …"
-        )
+    check_size(depth, widen, f"wrn-{depth}-{widen}")
     first = scaled(STAGES[0], width)
     layers: dict[str, nn.Module] = {"conv": nn.Conv2d(channels, first, 3, padding=1, bias=False)}
     before = first
@@ -74,3 +71,13 @@ def build(
         elif isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
     return network
+
+
+def check_size(depth: int, widen: int, name: str) -> None:
+    """Make sure that three stages of whole blocks have so many layers.
+
+    Raises:
+        NetworkError: If they do not.
+    """
+    if depth < 10 or (depth - 4) % 6 or widen < 1:
+        raise NetworkError(f"{name}: the depth of a wide resnet is 10, 16, 22, 28, …, its widening 1, 2, …")

@@ -21,7 +21,7 @@ CHANGES = "What the children do differently"
 def _list_presets(value: bool) -> None:
     if value:
         for name, entry in PRESETS.items():
-            print_text(f"{name:34} {entry.network:14} {entry.data:9} {entry.source}")
+            print_text(f"{name:31} {entry.network:13} {entry.data:8} {entry.source} {entry.axes}".rstrip())
         raise typer.Exit
 
 
@@ -37,7 +37,11 @@ Preset = Annotated[
 ListPresets = Annotated[
     bool,
     typer.Option(
-        "--list-presets", help="List the presets.", callback=_list_presets, is_eager=True, rich_help_panel=PROTOCOL
+        "--list-presets",
+        help="List the presets, with the flags that are a table's other axes.",
+        callback=_list_presets,
+        is_eager=True,
+        rich_help_panel=PROTOCOL,
     ),
 ]
 Optimizer = Annotated[

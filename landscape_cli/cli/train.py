@@ -80,6 +80,8 @@ def command(
     chosen = preset(preset_name) if preset_name else None
     protocol = _protocol(context, chosen)
     network = network or (chosen.network if chosen else None)
+    if chosen is not None and not how.given(context, "checkpoints"):
+        checkpoints = chosen.record
     network_spec = inputs.network_spec(network, network_option, width)
     data_spec = inputs.data_spec(data, data_option, train_size=train_size, label_noise=label_noise, seed=data_seed)
     if network_spec is None or data_spec is None or out is None:
@@ -126,5 +128,5 @@ def _protocol(context: typer.Context, chosen: Preset | None) -> Protocol:
         values = {name: value for name, value in values.items() if how.given(context, name)}
         if values.get("schedule", "step") != "step":
             values.setdefault("milestones", ())
-        values = {**chosen.settings, **values}
+        values = chosen.changed(values)
     return Protocol(**values)

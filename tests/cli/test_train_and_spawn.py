@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from landscape_cli.compute.training.presets import PRESETS
+from landscape_cli.compute.training.protocol import Protocol
+from landscape_cli.networks.registry import check_name
 from landscape_cli.store.runs import Run
 from tests.conftest import TRAIN, Cli
 
@@ -63,7 +65,7 @@ def test_the_presets_are_the_papers_table(cli: Cli) -> None:
         wrn-16-4 cifar100 sgd 0.1 5e-4 0.2 60,120 160
     """
     rows = [line.split() for line in table.strip().splitlines()]
-    assert len(rows) == len(PRESETS)
+    assert len(rows) == sum(name.startswith("fort2020-") for name in PRESETS)
     listed = cli("train", "--list-presets").out
     for network, data, optimizer, lr, decay, factor, milestones, epochs in rows:
         name = f"fort2020-{network}-{data}"
@@ -80,6 +82,49 @@ def test_the_presets_are_the_papers_table(cli: Cli) -> None:
             assert settings["factor"] == float(factor)
         if optimizer == "sgd":
             assert settings["momentum"] == 0.9
+
+
+def test_the_presets_are_the_corners_of_a_grid(cli: Cli) -> None:
+    """Mao et al. 2023, supplement: six networks by three optimisers; the other axes are flags beside the preset."""
+    listed = cli("train", "--list-presets").out
+    rates = {"sgd": (0.1, 0.0, "1e-3"), "nesterov": (0.1, 0.9, "1e-3"), "adam": (0.001, 0.9, "1e-5")}
+    for network in ("fc", "allcnn", "wrn-10-4-8", "wrn-16-4-64", "convmixer", "vit"):
+        for optimizer, (lr, momentum, decay) in rates.items():
+            name = f"mao2023-{network}-{optimizer}"
+            (line,) = [line for line in listed.splitlines() if line.startswith(f"{name} ")]
+            assert f"--batch-size 200|500|1000 --weight-decay 0|{decay} --augment none|crop+flip" in line
+            entry, protocol = PRESETS[name], Protocol(**PRESETS[name].settings)
+            assert (entry.network.removesuffix("-mao2023"), entry.data, entry.record) == (network, "cifar10", "mao2023")
+            assert (protocol.optimizer, protocol.lr, protocol.momentum) == (optimizer, lr, momentum)
+            assert (protocol.batch_size, protocol.weight_decay, protocol.augment) == (200, 0, "none")
+            assert (protocol.schedule, protocol.epochs, protocol.warmup) == ("cosine", 200, 0)
+            assert (protocol.prime_bn > 0) == (network != "vit")
+            check_name(entry.network)
+    assert sum(name.startswith("mao2023-") for name in PRESETS) == 18
+
+
+def test_what_follows_from_the_axes_of_a_grid(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landscape_cli.jobs import training
+
+    jobs: list = []
+    monkeypatch.setattr(
+        training, "run_training", lambda job, progress: jobs.append(job) or {"skipped": False, "path": "x"}
+    )
+    common = ["train", "--data", "digits", "--out", tmp_path / "x", "--preset"]
+    cli(*common, "mao2023-fc-sgd", "--batch-size", "500", "--weight-decay", "1e-3")
+    cli(*common, "mao2023-fc-adam", "--batch-size", "1000", "--augment", "crop+flip")
+    cli(*common, "mao2023-vit-nesterov", "--batch-size", "1000", "--augment", "crop+flip", "--lr", "0.1")
+    cli(*common, "mao2023-fc-sgd", "--augment", "flip", "--epochs", "7", "--checkpoints", "last")
+    cli(*common, "fort2020-resnet20-cifar10", "--batch-size", "500")
+    found = [(job.protocol.lr, job.protocol.epochs, job.protocol.batch_size, job.record) for job in jobs]
+    assert found == [
+        (0.25, 200, 500, "mao2023"), (0.005, 300, 1000, "mao2023"), (0.1, 200, 1000, "mao2023"),
+        (0.1, 7, 200, "last"), (0.1, 160, 500, "auto"),
+    ]  # fmt: skip
+    assert jobs[0].protocol.weight_decay == 1e-3
+    empty = cli(*common, "mao2023-fc-sgd", "--batch-size", "0")
+    assert empty.status == 2
+    assert "a batch of 0 samples is empty" in empty.err
 
 
 def test_spawn_from_a_pipe_and_barrier_from_another(cli: Cli, parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:

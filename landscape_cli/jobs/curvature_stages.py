@@ -13,8 +13,7 @@ from landscape_cli.compute.tangent.centroids import gradient_centroids
 from landscape_cli.compute.weights.curvature_choices import Curvature, CurvatureNorm, TraceMethod
 from landscape_cli.compute.weights.curvature_operators import MEMORY, NetworkOperator, Operator
 from landscape_cli.compute.weights.eigenspaces import overlap
-from landscape_cli.compute.weights.escape import dot
-from landscape_cli.compute.weights.lanczos import PRODUCTS, TOLERANCE, Eigenpairs, eigenpairs, mean_and_error
+from landscape_cli.compute.weights.lanczos import PRODUCTS, TOLERANCE, Eigenpairs, dot, eigenpairs, mean_and_error
 from landscape_cli.compute.weights.spectral_density import SMOOTHING, spectral_density
 from landscape_cli.compute.weights.trace import trace
 from landscape_cli.jobs.bench import Setup
@@ -128,7 +127,8 @@ def pairs_stage(
         space = found.vectors[: min(classes, top)]
         shared = overlap(space, centroids)
         along = space @ gradient
-        in_top = dot(along, along) / dot(gradient, gradient)
+        square = dot(gradient, gradient)
+        in_top = dot(along, along) / square if square else math.nan
         record |= {
             "overlap": shared.share,
             "overlap_expected": shared.expected,

@@ -1,7 +1,7 @@
 """Escape threshold, gradient noise and scale invariance at checkpoints on disk, for the optimiser that trained them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,24 +18,23 @@ from landscape_cli.compute.training.schedules import learning_rate, total_steps
 from landscape_cli.compute.training.updates import Updates
 from landscape_cli.compute.weights.curvature_choices import CurvatureNorm
 from landscape_cli.compute.weights.curvature_operators import MEMORY, Batch, HessianOperator
-from landscape_cli.compute.weights.escape import dot, escape_threshold
+from landscape_cli.compute.weights.escape import escape_threshold
 from landscape_cli.compute.weights.gradient_noise import gradient_noise, noise_curvature
-from landscape_cli.compute.weights.lanczos import PRODUCTS, TOLERANCE, eigenpairs
+from landscape_cli.compute.weights.lanczos import PRODUCTS, TOLERANCE, dot, eigenpairs
 from landscape_cli.compute.weights.scale_invariance import INPUTS, scale_invariance
 from landscape_cli.errors import DataError, UsageError
 from landscape_cli.jobs.bench import Bench
 from landscape_cli.jobs.curvature import entries, protocol_of
 from landscape_cli.jobs.curvature_samples import SAMPLES, choose_samples, few, sample_entries
+from landscape_cli.jobs.curvature_stages import EXPECTED, Progress
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.subjects import load_state
 from landscape_cli.store.cache import PointCache
+from landscape_cli.store.checkpoints import tensors_hash
 from landscape_cli.store.resume import read_state
 
 VERSION = 1  # of the measurement: raised when its numbers change
-EXPECTED = 12  # products that λ_max usually takes
 LEAST_BATCHES = 8  # minibatches that the sample holds at least, where the data has as many
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,12 @@ def measure_escape(
             "momentum; train with --resume-states all"
         )
     identity = {
-        "version": VERSION, "checkpoint": subject.checkpoint.hash(), **bench.identity(setup, None),
+        "version": VERSION, "checkpoint": subject.checkpoint.hash(),
+        **bench.identity(setup, "recompute" if mode == "recompute" else None),
         "settings": {**asdict(settings), "memory": None, "fresh": None, "batch_norm": mode},
-        "protocol": protocol.to_json(), "state": how.origin, "sample": [len(samples), seed],
+        "protocol": protocol.to_json(), "sample": [len(samples), seed],
+        # Runs may share a checkpoint and not its optimiser: a child may have begun without its parent's momentum.
+        "state": [how.origin, None if how.state is None else tensors_hash(how.state)],
     }  # fmt: skip
     cache = PointCache("escape", identity, fresh=settings.fresh)
     found = next(iter(cache.read()), None)
@@ -186,7 +188,7 @@ def measure_escape(
         "momentum": protocol.momentum, "weight_decay": protocol.weight_decay, "batch_size": protocol.batch_size,
         "optimizer_state": how.origin, "augment": augment, "label_smoothing": protocol.label_smoothing,
         **sample_entries(samples, found["noise_minibatches"] * protocol.batch_size, "train", seed), "batch_norm": mode,
-        **bench.context(setup),
+        "bn_samples": identity["bn_samples"], **bench.context(setup),
     }  # fmt: skip
     return whole | {key: value for key, value in subject.extra.items() if key not in whole}
 

@@ -20,6 +20,7 @@ from landscape_cli.jobs.curvature_stages import CurvatureSettings
 from landscape_cli.jobs.escapes import EscapeSettings, measure_escape
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.store.locate import locate
+from landscape_cli.store.resume import read_state, write_state
 from tests.compute.made_curvature import dense_curvature, flat
 from tests.conftest import Cli
 
@@ -194,6 +195,31 @@ def test_a_missing_optimiser_state_is_told_and_the_step_is_a_first_one(parent: P
     plain = measure_escape(bench(), subject(parent), EscapeSettings(minibatches=2, changes={"momentum": 0.0}))
     assert plain["escape"] == pytest.approx(record["escape"], rel=1e-9)  # a first step has no momentum yet
     assert measure_escape(bench(), subject(parent, "0ep"), EscapeSettings(minibatches=2))["optimizer_state"] == "fresh"
+
+
+def test_another_optimiser_state_is_another_step(parent: Path) -> None:
+    """Runs may share a checkpoint and not what their optimisers held there."""
+    quick = EscapeSettings(minibatches=2)
+    before = measure_escape(bench(), subject(parent), quick)
+    file = parent / "resume" / "step-00000008.safetensors"
+    held, _ = read_state(file)
+    write_state(file, step=8, optimizer={name: torch.zeros_like(value) for name, value in held.items()})
+    after = measure_escape(bench(), subject(parent), quick)
+    first = measure_escape(bench(), subject(parent), replace(quick, fresh_optimizer=True))
+    assert before["optimizer_state"] == after["optimizer_state"] == "kept"
+    assert after["escape"] == pytest.approx(first["escape"], rel=1e-9)
+    assert after["escape"] != pytest.approx(before["escape"], rel=1e-2)
+
+
+def test_escape_under_recomputed_statistics_knows_on_how_many(cli: Cli, tmp_path: Path) -> None:
+    words = "train --data digits --network mlp -N widths=8 -N batch_norm=true --train-size 256 --batch-size 64"
+    assert cli(*words.split(), "--epochs", 1, "--out", tmp_path / "run", "--device", "cpu").status == 0
+    who, found = Subject(locate(str(tmp_path / "run"))), []
+    for count in (32, 256):
+        one = Bench(Sampling(("train",), None, count, 0), placement("cpu", "float64"))
+        found.append(measure_escape(one, who, EscapeSettings(batch_norm="recompute", minibatches=1)))
+    assert [record["bn_samples"] for record in found] == [32, 256]
+    assert found[0]["loss"] != pytest.approx(found[1]["loss"], rel=1e-6)
 
 
 def test_what_is_asked_stands_in_place_of_the_runs(parent: Path) -> None:

@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from landscape_cli.compute.weights.curvature_operators import Operator
-from landscape_cli.compute.weights.lanczos import mean_and_error
+from landscape_cli.compute.weights.lanczos import dot, mean_and_error
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,13 @@ def jackknife(
     if count < 2:
         return value, math.nan
     without = [statistic([*parts[:k], *parts[k + 1 :]]) for k in range(count)]
+    return value, jackknife_error(without)
+
+
+def jackknife_error(without: Sequence[float]) -> float:
+    """The standard error of a statistic from its values with each part left out; NaN if one is no number."""
+    count = len(without)
     if not all(map(math.isfinite, without)):
-        return value, math.nan
+        return math.nan
     mean = math.fsum(without) / count
-    return value, math.sqrt((count - 1) / count * math.fsum((w - mean) ** 2 for w in without))
-
-
-def dot(one: Tensor, other: Tensor) -> float:
-    """A scalar product, summed in float64."""
-    exact = torch.float32 if one.device.type == "mps" else torch.float64
-    return float((one.to(exact) * other.to(exact)).sum())
+    return math.sqrt((count - 1) / count * math.fsum((w - mean) ** 2 for w in without))

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from landscape_cli.compute.weights.curvature_operators import Operator
-from landscape_cli.compute.weights.escape import dot, jackknife
+from landscape_cli.compute.weights.escape import jackknife, jackknife_error
+from landscape_cli.compute.weights.lanczos import dot
 from landscape_cli.errors import DataError
 
 
@@ -61,11 +62,11 @@ def gradient_noise(parts: Sequence[tuple[float, float]], mean_square: float, bat
         without.append(_estimates(squares - square * total / (total - 1), moved, total - 1))
     return GradientNoise(
         trace,
-        _jackknife_error([t for t, _ in without]),
+        jackknife_error([t for t, _ in without]),
         batch_size * trace,
         gradient,
         batch_size * trace / gradient if gradient > 0 else math.inf,
-        _jackknife_error([batch_size * t / g if g > 0 else math.nan for t, g in without]),
+        jackknife_error([batch_size * t / g if g > 0 else math.nan for t, g in without]),
         total,
     )
 
@@ -76,15 +77,6 @@ def _estimates(squares: float, mean_square: float, count: int) -> tuple[float, f
         return math.nan, math.nan
     trace = squares / (count - 1)
     return trace, mean_square - trace / count
-
-
-def _jackknife_error(without: Sequence[float]) -> float:
-    """The standard error of a statistic from its values with each part left out; NaN if one is no number."""
-    count = len(without)
-    if not all(map(math.isfinite, without)):
-        return math.nan
-    mean = math.fsum(without) / count
-    return math.sqrt((count - 1) / count * math.fsum((w - mean) ** 2 for w in without))
 
 
 def noise_curvature(operator: Operator, noises: Sequence[Float[Tensor, " parameter"]]) -> tuple[float, float]:

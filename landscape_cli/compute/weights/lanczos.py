@@ -246,6 +246,12 @@ def _norm(vector: Vector) -> float:
     return float(torch.linalg.vector_norm(vector, dtype=exact))
 
 
+def dot(one: Tensor, other: Tensor) -> float:
+    """A scalar product, summed in float64."""
+    exact = torch.float32 if one.device.type == "mps" else torch.float64
+    return float((one.to(exact) * other.to(exact)).sum())
+
+
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     """The mean of independent estimates and its standard error; NaN from a single one.
 

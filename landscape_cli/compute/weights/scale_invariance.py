@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from landscape_cli.compute.device import NORMALISATION
 from landscape_cli.compute.streams import stream
 from landscape_cli.compute.weights.curvature_operators import modes
-from landscape_cli.compute.weights.escape import dot
+from landscape_cli.compute.weights.lanczos import dot
 
 FACTORS = (1024.0, 1 / 1024)  # powers of two round nothing; so far from 1 that small weights show their effect
 TOLERANCE = 1e-3  # of the largest output

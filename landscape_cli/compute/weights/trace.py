@@ -9,7 +9,7 @@ from torch import Tensor
 from landscape_cli.compute.streams import stream
 from landscape_cli.compute.weights.curvature_choices import TraceMethod
 from landscape_cli.compute.weights.curvature_operators import Operator
-from landscape_cli.compute.weights.lanczos import mean_and_error
+from landscape_cli.compute.weights.lanczos import dot, mean_and_error
 from landscape_cli.errors import UsageError
 
 
@@ -70,12 +70,12 @@ def trace(
         return found
 
     if method == "hutchinson":
-        values = [_dot(z, apply(z)) for z in (_signs(operator, generator) for _ in range(products))]
+        values = [dot(z, apply(z)) for z in (_signs(operator, generator) for _ in range(products))]
         return TraceEstimate(*mean_and_error(values), done, method)
     sketches = min(products // 3, operator.size)
     image = torch.stack([apply(_signs(operator, generator)) for _ in range(sketches)], dim=1)
     space: Tensor = torch.linalg.qr(image).Q
-    exact = sum(_dot(q, apply(q)) for q in space.T)
+    exact = sum(dot(q, apply(q)) for q in space.T)
     if space.shape[1] == operator.size:
         return TraceEstimate(exact, 0.0, done, method)
     values = []
@@ -83,7 +83,7 @@ def trace(
         z = _signs(operator, generator)
         for _ in range(2):
             z = z - space @ (space.T @ z)
-        values.append(_dot(z, apply(z)))
+        values.append(dot(z, apply(z)))
     mean, error = mean_and_error(values)
     return TraceEstimate(exact + mean, error, done, method)
 
@@ -91,8 +91,3 @@ def trace(
 def _signs(operator: Operator, generator: torch.Generator) -> Tensor:
     coins: Tensor = torch.randint(2, (operator.size,), generator=generator, dtype=torch.int8)
     return torch.where(coins > 0, 1.0, -1.0).to(operator.like)
-
-
-def _dot(one: Tensor, other: Tensor) -> float:
-    exact = torch.float32 if one.device.type == "mps" else torch.float64
-    return float((one.to(exact) * other.to(exact)).sum())

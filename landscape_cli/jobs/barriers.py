@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
 from landscape_cli.compute.choices import BatchNormMode, Side
 from landscape_cli.compute.device import math_mode
 from landscape_cli.compute.evaluation import Evaluation, evaluate, forward_operations
@@ -228,11 +230,15 @@ class Barriers:
         return LinearPath(setup.network, one, two, **how)
 
     def _layers(self, setup: Setup) -> dict[str, list[str]]:
-        """The tensors of each layer that trains and is asked for; its statistics are among them."""
+        """The tensors of each layer that trains and is asked for, with its statistics and what is tied to it."""
         trained = by_layer(name for name, p in setup.network.named_parameters() if p.requires_grad)
         patterns = self.settings.layers or ("*",)
+        tied: dict[nn.Parameter, list[str]] = {}
+        for name, parameter in setup.network.named_parameters(remove_duplicate=False):
+            tied.setdefault(parameter, []).append(name)
+        same = {name: names for names in tied.values() for name in names}
         found = {
-            layer: names
+            layer: [other for name in names for other in same.get(name, [name])]
             for layer, names in by_layer(setup.network.state_dict()).items()
             if layer in trained and any(fnmatch.fnmatchcase(layer, pattern) for pattern in patterns)
         }
@@ -269,8 +275,10 @@ class Barriers:
         """The same function, which takes over from other paths what is known of a checkpoint at an end."""
         statistics: Statistics = "recompute" if path.mode == "recompute" else "own"
         ends = {1.0: first, 0.0: second}
-        if path.mode == "keep" or layer is not None:  # the other end has been given something of the first
-            ends.pop(0.0 if layer is None or self.settings.others == "a" else 1.0)
+        if path.mode == "keep":  # the second network with the statistics of the path's first
+            ends.pop(0.0)
+        if layer is not None:  # at one end all layers but one are the other network's
+            ends.pop(0.0 if self.settings.others == "a" else 1.0, None)
 
         def look(alpha: float) -> PathPoint:
             end = ends.get(alpha)

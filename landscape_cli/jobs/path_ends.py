@@ -1,11 +1,9 @@
 """The ends of paths: each checkpoint read, laid out and evaluated once, however many paths it ends."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import Literal
 
 from landscape_cli.compute.evaluation import Evaluation
 from landscape_cli.compute.weights.interpolation import Prepared, prepare
@@ -36,21 +34,12 @@ class PathEnds:
         self._held = Kept[Prepared](2)
         self._known: dict[str, Results] = {}
 
-    def prepared(
-        self,
-        subject: Subject,
-        setup: Setup,
-        *,
-        key: str = "",
-        change: Callable[[Mapping[str, Tensor]], Any] | None = None,
-    ) -> Prepared:
+    def prepared(self, subject: Subject, setup: Setup) -> Prepared:
         """A checkpoint's state on the device, in the layout of the setup's network.
 
         Args:
             subject: The checkpoint.
             setup: The network.
-            key: Names what ``change`` makes of it.
-            change: Makes another state of its tensors (permuted ones, for example).
 
         Raises:
             CheckpointError: If it is damaged or does not fit the network.
@@ -58,12 +47,11 @@ class PathEnds:
 
         def make() -> Prepared:
             self.read += 1
-            state = subject.checkpoint.tensors()
-            made = prepare(setup.network, state if change is None else change(state), subject.checkpoint.label)
+            made = prepare(setup.network, subject.checkpoint.tensors(), subject.checkpoint.label)
             self._held.most = max(2, HELD // max(1, made.size))
             return made
 
-        return self._held.get(f"{self._name(subject, setup)} {key}", make)
+        return self._held.get(self._name(subject, setup), make)
 
     def evaluation(
         self, subject: Subject, setup: Setup, statistics: Statistics, measure: Callable[[], Results]

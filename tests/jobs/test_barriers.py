@@ -409,3 +409,54 @@ def test_beyond_the_two_networks_the_line_goes_on() -> None:
     setup.network.load_state_dict({name: 1.5 * one[name] - 0.5 * two[name] for name in one})
     by_hand = evaluate(setup.network, setup.splits["test"])
     assert far.points[-1].results["test"].loss == pytest.approx(by_hand.loss, rel=1e-4)
+
+
+def test_a_layer_s_kept_statistics_are_not_taken_for_the_other_network_s(resnets: list[Path]) -> None:
+    """At α = 0 the layer's statistics are A's while all weights are B's: that is not B."""
+    a, b = (subject(path) for path in resnets)
+    alone = BarrierSettings(points=3, refine=0, batch_norm="keep")
+    list(Barriers(bench(), replace(alone, layers=("stage1.0.norm1",), others="b")).paths(a, b))
+    after = Barriers(bench(), alone).line(b, a).records
+    assert after == Barriers(bench(), replace(alone, fresh=True)).line(b, a).records
+
+
+TIED = """
+from torch import nn
+
+
+class Tied(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.embed, self.one, self.two = nn.Linear(64, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.head = nn.Linear(16, classes)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.head(self.two(self.one(self.embed(x.flatten(1)).relu()).relu()).relu())
+
+
+def build(input_shape, classes):
+    return Tied(classes)
+"""
+
+
+def test_tied_weights_move_together(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(TIED)
+    scope: dict = {}
+    exec(TIED, scope)
+    states = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        states.append({name: tensor.clone() for name, tensor in scope["build"]((1, 8, 8), 10).state_dict().items()})
+        save_file(states[-1], tmp_path / f"{seed}.safetensors")
+    table = bench(network=NetworkSpec(f"{tmp_path / 'nets.py'}:build"), data=DataSpec("digits"))
+    ends = [subject(tmp_path / f"{seed}.safetensors") for seed in (0, 1)]
+    settings = BarrierSettings(points=3, refine=0, layers=("one",))
+    (found,) = Barriers(table, settings).paths(*ends)
+    mixed = dict(states[0])
+    for name in ("one.weight", "one.bias", "two.weight"):
+        mixed[name] = states[1][name]
+    setup = table.setup(ends)
+    setup.network.load_state_dict(mixed)
+    assert found.points[0].results["test"].loss == pytest.approx(evaluate(setup.network, setup.splits["test"]).loss)
+    assert found.points[0].results["test"].loss != pytest.approx(found.points[-1].results["test"].loss, rel=1e-4)

@@ -13,12 +13,13 @@ from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.weights.curve_choices import CurveForm
 from landscape_cli.compute.weights.curves import CurvePath, curve_length
 from landscape_cli.datasets import DataSpec
-from landscape_cli.errors import UsageError
+from landscape_cli.errors import NetworkError, UsageError
 from landscape_cli.jobs.alignment import Aligner, AlignSettings
 from landscape_cli.jobs.barriers import Barriers, BarrierSettings, path_points, same_network
 from landscape_cli.jobs.bench import Bench, Setup
 from landscape_cli.jobs.curve_runs import Curve, open_curve
 from landscape_cli.jobs.curve_specs import controls_of, curve_spec, form_of
+from landscape_cli.jobs.linearizations import LinearizedSpec
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.jobs.subjects import chosen_data
 from landscape_cli.jobs.training import TrainJob, plan_training, run_training
@@ -74,11 +75,17 @@ def curve_job(plan: CurvePlan, bench: Bench) -> TrainJob:
 
     Raises:
         CheckpointError: If the ends are not of one network, or damaged.
+        NetworkError: If they are linearised networks.
         UsageError: If it is not known what network or data they are of, a change is none of a protocol's, or the two
             are one network.
     """
     same_network(plan.first.checkpoint, plan.second.checkpoint)
     setup = bench.setup((plan.first, plan.second))
+    if isinstance(setup.spec, LinearizedSpec):
+        raise NetworkError(
+            "a curve is trained through networks, and these are linearised ones",
+            "'landscape barrier' walks the line between them",
+        )
     ends = (plan.first.checkpoint.tensors(), plan.second.checkpoint.tensors())
     if plan.symmetry:
         graph = Aligner(bench, AlignSettings()).graph(setup)

@@ -29,7 +29,7 @@ def curve_points(run: Run) -> list[Checkpoint]:
     """
     found = (_POINT_FILE.fullmatch(file.name) for file in (run.path / POINTS).glob("t-*.safetensors"))
     times = sorted(float(match[1]) for match in found if match)
-    if not times:
+    if not times or (times[0], times[-1]) != (0.0, 1.0):  # they are written in this order
         raise CheckpointError(
             f"{run.path} is a curve that is not finished", "continue it with the command that began it"
         )

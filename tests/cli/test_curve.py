@@ -168,3 +168,20 @@ def test_batch_norm_along_a_curve_is_recomputed(cli: Cli, tmp_path: Path) -> Non
     document = json.loads((tmp_path / "moved" / "run.json").read_text())
     assert document["config"]["network"]["curve"]["form"] == "bezier"
     assert cli("barrier", "--along", tmp_path / "moved", "--points", "3", "--split", "test").status == 0
+
+
+def test_a_curve_without_its_last_point_is_not_finished(cli: Cli, made: Path, tmp_path: Path) -> None:
+    part = Path(shutil.copytree(made, tmp_path / "part"))
+    last = part / "points" / "t-1.000000.safetensors"
+    last.unlink()  # as an interruption leaves it
+    done = cli("barrier", "--along", part, "--points", "3")
+    assert (done.status, "not finished" in done.err) == (1, True)
+    assert cli("curve", A, B, "--out", part, *FAST).status == 0
+    assert last.exists()
+
+
+def test_linearised_networks_have_no_curve(cli: Cli, parent: Path, tmp_path: Path) -> None:
+    made = cli("linearize", parent, "--at", "1ep", "--epochs", 1, "--repeats", 2, "--out", tmp_path / "lin")
+    runs = [record["path"] for record in made.records if record["kind"] == "run"]
+    done = cli("curve", *runs[:2], "--out", tmp_path / "x", *FAST)
+    assert (done.status, "linearised" in done.err) == (1, True)

@@ -145,3 +145,39 @@ def test_a_curve_needs_a_bend() -> None:
     for t in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="from 0 to 1"):
             coefficients("chain", 3, t)
+
+
+class Tied(nn.Module):
+    """A layer that is used twice, under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(4, 4)
+        self.two = nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.one(x).relu())
+
+
+def test_tied_weights_stay_tied() -> None:
+    """The point that is walked is the point that was trained."""
+    first, second = Tied().state_dict(), Tied().state_dict()
+    curve = CurveNetwork(Tied(), straight(first, second, 1), "bezier").train()
+    x = torch.randn(5, 4)
+    assert {name for name, _ in curve.named_parameters()} == {
+        f"bends.0.{name}" for name in ("one.weight", "one.bias", "two.bias")
+    }
+    optimizer = torch.optim.SGD(curve.parameters(), lr=0.5)
+    curve(x).square().sum().backward()
+    optimizer.step()
+    held = curve.state_dict()
+    assert torch.equal(held["bends.0.one.weight"], held["bends.0.two.weight"])
+    assert not torch.equal(held["bends.0.one.weight"], torch.lerp(first["one.weight"], second["one.weight"], 0.5))
+    controls = [
+        {name.removeprefix(f"{part}."): value for name, value in held.items() if name.startswith(f"{part}.")}
+        for part in ("first", "bends.0", "second")
+    ]
+    walked = CurvePath(Tied(), controls, "bezier").go(0.5)
+    with torch.no_grad():
+        assert torch.allclose(walked(x), curve.eval()(x), atol=1e-6)

@@ -133,19 +133,24 @@ class CurveNetwork(nn.Module):
         self.form: CurveForm = form
         self.decay = decay
         self._trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+        first: dict[nn.Parameter, str] = {}  # tied weights stay tied
+        for name, parameter in network.named_parameters(remove_duplicate=False):
+            first.setdefault(parameter, name)
+        self._owner = {name: first[p] for name, p in network.named_parameters(remove_duplicate=False)}
         names = ["first", *(f"bends.{k}" for k in range(len(controls) - 2)), "second"]
         for name, state in zip(names, controls, strict=True):
             self._hold(name, state, trains=name.startswith("bends"))
         self._names = names
 
     def _hold(self, prefix: str, state: State, *, trains: bool) -> None:
+        bends: dict[str, nn.Parameter] = {}
         for name, tensor in state.items():
             home, leaf = home_of(self, f"{prefix}.{name}")
-            own = tensor.detach().clone()
-            if trains and name in self._trained:
-                home.register_parameter(leaf, nn.Parameter(own))
+            owner = self._owner.get(name, name)
+            if trains and owner in self._trained:
+                home.register_parameter(leaf, bends.setdefault(owner, nn.Parameter(state[owner].detach().clone())))
             else:
-                home.register_buffer(leaf, own)
+                home.register_buffer(leaf, tensor.detach().clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CurveNetwork":
         self._network[0]._apply(fn)  # type: ignore[no-untyped-call]
@@ -169,7 +174,7 @@ class CurveNetwork(nn.Module):
     def point(self, t: float) -> dict[str, Tensor]:
         """The trainable tensors at t, and the first end's others."""
         shares = coefficients(self.form, len(self._names), t)
-        own = dict(self.named_parameters()) | dict(self.named_buffers())
+        own = dict(self.named_parameters(remove_duplicate=False)) | dict(self.named_buffers())
         made = {}
         for name in self._trained:
             parts = [

@@ -53,13 +53,13 @@ def emit_pairs(
     if matrix is not None:
         check_free(matrix, force)
     found: list[dict[str, Any]] = []
-    measured: list[tuple[Subject, Subject]] = []
-    for two, result in zip(chosen, results, strict=True):
+    for result in results:
         output.take(result, len(chosen))
         if not isinstance(result, LandscapeError):
             found.append(result)
-            measured.append(two)
-    if matrix is not None:
-        save_pairs(matrix, measured, found)
+    if matrix is not None and output.failed:
+        output.note(f"{matrix} is not written: not every pair has a distance")
+    elif matrix is not None:
+        save_pairs(matrix, chosen, found)
         output.note(f"written: {matrix}")
     output.finish(len(chosen), "pairs")

@@ -65,9 +65,9 @@ def command(
         Sampling((split,), samples, None, seed, batch_size), placement(device, precision), network=asked_network,
         data=asked_data, statistics=False, note=output.note,
     )  # fmt: skip
-    with output.bar(1, "samples") as show:
+    patterns = ReluPatterns(bench, split, by_layer=by_layer)
+    with output.bar(1, "patterns") as show:
         try:
-            found = list(ReluPatterns(bench, split, by_layer=by_layer).pairs(chosen, show))
+            emit_pairs(output, chosen, patterns.pairs(chosen, show), matrix=matrix, force=force)
         except KeyboardInterrupt:
             raise InterruptedRunError("stopped; nothing is kept of patterns") from None
-    emit_pairs(output, chosen, found, matrix=matrix, force=force)

@@ -1,11 +1,14 @@
 """relu-dist from the shell."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+from landscape_cli.jobs import relu_distances
 from tests.conftest import SAMPLES, Cli
 
 NAMES = ("early-a", "early-b", "late-a", "late-b")
@@ -49,3 +52,44 @@ def test_bad_input(cli: Cli, parent: Path, siblings: list[Path]) -> None:
     done = cli("relu-dist", *siblings, SAMPLES / "late-a", SAMPLES / "late-b", "--pairs", "given")
     assert (done.status, len(done.records)) == (3, 1)
     assert "is damaged" in done.err
+
+
+def test_no_more_checkpoints_are_held_than_have_room(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = cli("relu-dist", *RUNS, "--samples", "20").records
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    most = []
+    original = relu_distances.prepare
+
+    def prepare(*arguments: Any) -> Any:
+        made = original(*arguments)
+        alive.add(made)
+        most.append(len(alive))
+        return made
+
+    monkeypatch.setattr(relu_distances, "prepare", prepare)
+    monkeypatch.setattr(relu_distances, "HELD", 1)
+    assert cli("relu-dist", *RUNS, "--samples", "20").records == expected
+    assert max(most) <= 4  # those of a pair, and those of the next one
+
+
+@pytest.mark.parametrize("command", ["relu-dist", "weight-dist", "function-dist"])
+def test_a_matrix_with_gaps_is_not_written(cli: Cli, siblings: list[Path], tmp_path: Path, command: str) -> None:
+    for damaged, left in zip(siblings, (1, 0), strict=True):
+        (file,) = (damaged / "checkpoints").glob("*")
+        file.write_bytes(file.read_bytes()[:-9])
+        done = cli(command, *siblings, RUNS[2], "--pairs", "all", "--matrix", tmp_path / "m.h5")
+        assert (done.status, len(done.records)) == (3, left), done.err
+        assert "is not written" in done.err
+        assert not (tmp_path / "m.h5").exists()
+
+
+def test_a_matrix_in_the_way_is_refused_before_anything_is_measured(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.h5").touch()
+
+    def measured(*arguments: object) -> None:
+        raise AssertionError("nothing was to be measured")
+
+    monkeypatch.setattr(relu_distances, "patterns", measured)
+    assert cli("relu-dist", *RUNS[:2], "--matrix", tmp_path / "m.h5").status == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from landscape_cli.compute.choices import BatchNormMode, SplitName
 from landscape_cli.compute.device import Placement
@@ -13,7 +13,7 @@ from landscape_cli.jobs.bench import Bench, Sampling
 from landscape_cli.jobs.function_distances import Functions
 from landscape_cli.jobs.gradients import Centroids
 from landscape_cli.jobs.kernels import Kernels, KernelSettings, kernel_pair
-from landscape_cli.jobs.measures import Measure
+from landscape_cli.jobs.measures import MEASURES, Measure
 from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject, sides
 from landscape_cli.jobs.relu_distances import ReluPatterns
@@ -52,7 +52,7 @@ class ComparisonSettings:
         fresh: Measure again what is already known.
     """
 
-    measures: Sequence[Measure] = get_args(Measure)
+    measures: Sequence[Measure] = MEASURES
     split: SplitName = "test"
     samples: int | None = None
     kernel_samples: int = 200
@@ -127,7 +127,8 @@ class Comparison:
 
     def _pair(self, a: Subject, b: Subject, relu: dict[str, Any] | LandscapeError | None) -> dict[str, Any]:
         settings, found = self.settings, dict[str, Any]()
-        for measure in settings.measures:
+        # In one order, whatever that of the words: where two measures tell an error, it is the network's own.
+        for measure in sorted(settings.measures, key=MEASURES.index):
             record = self._measure(measure, a, b, relu)
             found |= {name: record[key] for key, name in ENTRIES[measure].items()}
         setups = [self._plain.setup([side]) for side in (a, b)]

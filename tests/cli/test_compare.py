@@ -57,3 +57,18 @@ def test_networks_of_two_kinds_can_be_compared_by_what_they_do(cli: Cli, parent:
 def test_measures_that_are_none(cli: Cli, measures: str) -> None:
     done = cli("compare", *RUNS[:2], "--measures", measures)
     assert (done.status, "there is no measure" in done.err) == (2, True)
+
+
+def test_the_order_of_the_words_changes_no_number(cli: Cli, tmp_path: Path) -> None:
+    """With batch norm the ends of a line and the networks themselves have different errors."""
+    words = ("--data", "digits", "--network", "mlp", "-N", "widths=8", "-N", "batch_norm=true", "--epochs", "1")
+    runs = [tmp_path / seed for seed in ("0", "1")]
+    for run in runs:
+        assert cli("train", *words, "--seed", run.name, "--out", run, "-q", "--device", "cpu").status == 0
+    small = (*runs, "--pairs", "given", "--points", "3", "--bn-samples", "20")
+    (own,) = cli("function-dist", *runs).records
+    (line,) = cli("barrier", *runs, "--points", "3", "--bn-samples", "20", "--split", "test").records
+    assert line["error_a"] != own["error_a"]
+    for measures in ("barrier,function", "function,barrier"):
+        (found,) = cli("compare", *small, "--measures", measures).records
+        assert (found["error_a"], found["error_barrier"]) == (own["error_a"], line["error_sup"])

@@ -1,5 +1,6 @@
 """Distances between checkpoints: all pairs as a matrix, siblings against spawn time (Fort et al. 2020, Fig. 2–4)."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -149,7 +150,7 @@ def _against_time(axes: Any, epochs: Sequence[float], values: dict[float, list[f
     ticks = [epochs.index(epoch) for epoch in values]
     order = np.argsort(ticks)
     means = np.asarray([statistics.fmean(values[e]) for e in values])[order]
-    spread = np.asarray([statistics.stdev(values[e]) if len(values[e]) > 1 else 0.0 for e in values])[order]
+    spread = np.asarray([_spread(values[e]) for e in values])[order]
     axes.errorbar(
         np.asarray(ticks)[order], means, yerr=[np.minimum(spread, means), spread] if spread.any() else None,
         color=COLORS[0], marker="o", markersize=4, capsize=3, zorder=3,
@@ -163,7 +164,14 @@ def _against_time(axes: Any, epochs: Sequence[float], values: dict[float, list[f
     axes.set_xticks(list(shown), [f"{epochs[k]:g}" for k in shown])
     axes.set_title(label, fontsize=8)
     top = axes.get_ylim()[1]
-    axes.set_ylim(min(0.0, float(np.nanmin(means))) - 0.03 * top, top)
+    axes.set_ylim(means[np.isfinite(means)].min(initial=0.0) - 0.03 * top, top)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation of several values; NaN where one of them is no number, 0 of a single one."""
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def only(records: Records, name: str, shown: str) -> str:

@@ -138,8 +138,8 @@ class Result:
             )
         if asked is None and self.kind == "barrier" and all("layer" in record for record in self.records):
             return "layers"
-        if asked is None and self.kind == "pair-distance":  # siblings are compared with those of other times
-            return "spawn" if all(r.get("spawn_epoch") is not None for r in self.records) else "matrix"
+        if asked is None and self.kind == "pair-distance":
+            return "spawn" if all(map(_of_siblings, self.records)) else "matrix"
         return asked or possible[0]
 
     def default_out(self, figure: Figure) -> Path:
@@ -149,6 +149,11 @@ class Result:
         if self.kind == "run":  # a picture of a run lies beside its directory, not in it
             return base.with_name(f"{base.name}-{figure}.png")
         return base.with_name(f"{base.stem}.png" if first else f"{base.stem}-{figure}.png")
+
+
+def _of_siblings(record: dict[str, Any]) -> bool:
+    """Whether a pair is of children at one time; two times of one child have a spawn time in common too."""
+    return record.get("spawn_epoch") is not None and record.get("step_a") == record.get("step_b")
 
 
 def recognise(arguments: Sequence[str], *, stdin: Iterable[str] | None = None) -> Result:

@@ -1,5 +1,6 @@
 """Siblings against spawn time: what is drawn is what the records say."""
 
+import math
 from typing import Any
 
 import pytest
@@ -38,9 +39,25 @@ def test_one_kind_of_distance_is_drawn_too_and_the_usual_figure_is_chosen() -> N
     records = [{"kind": "relu-distance", "a": "x", "b": "y", "distance": 0.2, "spawn_epoch": 1.0}]
     assert spawn_figure(records).axes[0].lines[0].get_ydata().tolist() == [0.2]
     assert Result("pair-distance", records=records).figure(None) == "spawn"
+    times = [{**records[0], "step_a": 10, "step_b": 20}]  # of one child
+    assert Result("pair-distance", records=times).figure(None) == "matrix"
     alone = [{**records[0], "spawn_epoch": None}]
     assert Result("pair-distance", records=alone).figure(None) == "matrix"
     with pytest.raises(UsageError, match="no spawn time"):
         spawn_figure(alone)
     with pytest.raises(UsageError, match="several distances"):
         matrix_figure([*alone, {**alone[0], "kind": "weight-distance"}])
+
+
+def test_a_distance_without_a_value_leaves_a_gap() -> None:
+    """Networks that make no errors have no function distance."""
+    records = [
+        {"kind": "function-distance", "a": f"a{n}", "b": f"b{n}", "distance": value, "spawn_epoch": epoch}
+        for epoch, values in ((0.0, (0.5, 0.7)), (4.0, (math.nan, 0.2)), (8.0, (math.nan, math.nan)))
+        for n, value in enumerate(values)
+    ]
+    for some, expected in ((records, [0.6, math.nan, math.nan]), (records[4:], [math.nan])):
+        drawn = spawn_figure(some)
+        means = drawn.axes[0].containers[0].lines[0].get_ydata().tolist()
+        assert means == pytest.approx(expected, nan_ok=True)
+        drawn.canvas.draw()

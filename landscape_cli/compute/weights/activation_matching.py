@@ -122,7 +122,7 @@ class _Moments:
 
     def scores(self, similarity: Similarity) -> Float64[np.ndarray, "unit unit"]:
         """The similarity of each unit of A with each of B."""
-        one, other, squares, others, cross = (part.double().cpu().numpy() / self.count for part in self.sums)
+        one, other, squares, others, cross = (part.cpu().double().numpy() / self.count for part in self.sums)
         if similarity == "product":
             return cross
         spread = np.sqrt(np.outer(_variance(squares, one), _variance(others, other)))

@@ -66,4 +66,4 @@ def _products(one: Tensor, other: Tensor) -> Float64[Tensor, "one other"]:
     total = torch.zeros(len(one), len(other), dtype=exact, device=one.device)
     for a, b in zip(torch.split(one, 1 << 20, dim=1), torch.split(other, 1 << 20, dim=1), strict=True):
         total += a.to(exact) @ b.to(exact).T
-    return total.double().cpu()
+    return total.cpu().double()

@@ -93,3 +93,35 @@ def _locked(lock: Path, path: Path) -> TextIO:
             if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
                 return file
         file.close()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is writing a folder, without disturbing it.
+
+    False where locks are not to be had, or not to be seen.
+    """
+    try:
+        with (folder / LOCK_NAME).open(encoding="utf-8") as file:
+            if fcntl is None or _is_gone(file.read()):
+                return False
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+    except OSError:
+        return False
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether a lock file names a process of this machine that is no more: then nobody needs to try the lock."""
+    words = holder.split()
+    if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdigit():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

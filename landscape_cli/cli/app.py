@@ -31,6 +31,8 @@ from landscape_cli.cli import (
     progress,
     relu_dist,
     spawn,
+    status,
+    sweep,
     train,
     trajectories,
     weight_dist,
@@ -62,6 +64,8 @@ def _examples(commands: tuple[str, ...]) -> str:
 COMMANDS = (
     train,
     spawn,
+    sweep,
+    status,
     barrier,
     align,
     compare,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from landscape_cli.jobs.sweep_status import look
+from landscape_cli.store.metrics import read_metrics
 from landscape_cli.store.runs import Run
 from tests.conftest import REPOSITORY, Cli
 
@@ -165,26 +167,30 @@ def test_a_sweep_is_piped_into_predict(file: Path, tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "landscape_cli", "sweep", str(file), "--device", "cpu", "--jobs", "2"]
-    command += ["--set", "epochs=100000", "--set", "checkpoints=every:500ep", "--set", "lr=0.1"]
+    command += ["--set", "epochs=100000", "--set", "checkpoints=every:200ep", "--set", "lr=0.1"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
     runs = [tmp_path / "runs" / "grid" / f"mlp-lr0.1-s{seed}" for seed in (0, 1)]
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not all((run / "metrics.jsonl").exists() for run in runs):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert "the same command continues" in told
-    steps = []
-    for run in runs:
-        assert Run.open(run).status == "interrupted"
-        steps.append(max(Run.open(run).steps("resume"), default=0))
-    done = subprocess.run(
-        [sys.executable, "-m", "landscape_cli", "status", "runs/grid", "--only", "interrupted"],
-        capture_output=True, text=True, env=environment, cwd=tmp_path, check=True,
-    )  # fmt: skip
-    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["interrupted"] * 2
+
+    def interrupted() -> list[int]:
+        """Start, wait until both runs have recorded something more, press Ctrl-C; the steps they have reached."""
+        before = [len(list(run.glob("checkpoints/step*"))) for run in runs]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if all(len(list(r.glob("checkpoints/step*"))) > n for r, n in zip(runs, before, strict=True)):
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130, told
+        assert "the same command continues" in told
+        found = [look(run) for run in runs]
+        assert [item.status for item in found] == ["interrupted"] * 2
+        return [item.step for item in found]
+
+    first, second = interrupted(), interrupted()
+    assert all(later > earlier for earlier, later in zip(first, second, strict=True))
+    assert [len(read_metrics(run)) == len(Run.open(run).steps()) for run in runs] == [True, True]
 
 
 ERRORS = [

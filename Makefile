@@ -29,7 +29,8 @@ smoke: $(VENV)/.dev
 	$(BIN)/landscape demo --parents 1 --out $(VENV)/smoke --quiet
 
 bench: $(VENV)/.dev
-	$(PIP) loss-landscapes==3.0.6
+	$(PIP) --no-deps loss-landscapes==3.0.6 pyhessian==0.1 hessian-eigenthings==1.0.0a5 rebasin==0.0.47 torchview==0.2.7 \
+		graphviz==0.21
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 $(BIN)/python:

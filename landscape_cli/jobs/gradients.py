@@ -13,7 +13,7 @@ from landscape_cli.jobs.barriers import common_entries, same_network
 from landscape_cli.jobs.bench import Bench
 from landscape_cli.jobs.kept import Kept
 from landscape_cli.jobs.model_columns import model_name
-from landscape_cli.jobs.pairs import Subject
+from landscape_cli.jobs.pairs import Subject, sides
 from landscape_cli.jobs.subjects import load_state
 
 
@@ -67,6 +67,7 @@ class Centroids:
             "samples": len(setup.splits[self.split]),
             "sample_seed": self.bench.sampling.seed,
             "threads": torch.get_num_threads(),
+            **sides(a, b),
             **self.bench.context(setup),
             **common_entries(a, b),
         }

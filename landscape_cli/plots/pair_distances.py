@@ -20,6 +20,7 @@ CALLED = {
     "kernel-distance": "kernel distance S",
     "relu-distance": "ReLU distance",
     "function-distance": "function distance",
+    "gradient-distance": "1 − alignment of logit gradients",
     "weight-distance": "weight distance ‖w − w′‖",
 }
 # The entries of a comparison that are drawn, with their factor.

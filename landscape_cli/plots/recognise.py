@@ -83,6 +83,7 @@ RECORDS: dict[str, Kind] = {
     "weight-distance": "pair-distance",
     "relu-distance": "pair-distance",
     "function-distance": "pair-distance",
+    "gradient-distance": "pair-distance",
     "kernel-distance": "pair-distance",
     "comparison": "comparison",
     "kernel-velocity": "kernel-velocity",
@@ -96,6 +97,7 @@ FIRST = {
     "predictions": "landscape progress {0} | landscape plot, or: landscape distances {0} | landscape inpca | landscape "
     "plot",
     "distances": "landscape inpca {0} | landscape plot",
+    "curve": "landscape barrier --along {0} --curve-out points.jsonl, then landscape plot points.jsonl",
     "checkpoint": "landscape predict {0} | landscape progress | landscape plot",
 }
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -1,6 +1,7 @@
 """Siblings against spawn time: what is drawn is what the records say."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.pair_distances import matrix_figure, spawn_figure
 from landscape_cli.plots.recognise import Result
+from tests.conftest import SAMPLES, Cli
 
 pytest.importorskip("matplotlib", reason="figures are an extra")
 
@@ -61,3 +63,12 @@ def test_a_distance_without_a_value_leaves_a_gap() -> None:
         means = drawn.axes[0].containers[0].lines[0].get_ydata().tolist()
         assert means == pytest.approx(expected, nan_ok=True)
         drawn.canvas.draw()
+
+
+def test_logit_gradients_are_drawn_and_a_curve_says_how(cli: Cli, tmp_path: Path) -> None:
+    done = cli("gradient-dist", SAMPLES / "parent", "--at", "all", "--samples", "30", "-o", tmp_path / "g.jsonl")
+    assert [record["epoch_b"] for record in done.records] == [8.0, 15.0, 15.0]
+    assert cli("plot", tmp_path / "g.jsonl", "-o", tmp_path / "g.svg").records[0]["figure"] == "matrix"
+    (tmp_path / "c.jsonl").write_text('{"kind": "curve", "path": "runs/curve"}\n')
+    refused = cli("plot", tmp_path / "c.jsonl")
+    assert (refused.status, "barrier --along runs/curve --curve-out" in refused.err) == (2, True)

@@ -210,7 +210,7 @@ class Barriers:
         layer: str | None,
         curve: Curve | None,
         repair: Samples | None,
-    ) -> Path:
+    ) -> Path[float]:
         how: dict[str, Any] = {
             "batch_norm": self.settings.batch_norm,
             "statistics": setup.statistics,
@@ -269,7 +269,7 @@ class Barriers:
         setup: Setup,
         first: Subject,
         second: Subject,
-        path: Path,
+        path: Path[float],
         layer: str | None,
     ) -> Callable[[float], PathPoint]:
         """The same function, which takes over from other paths what is known of a checkpoint at an end."""

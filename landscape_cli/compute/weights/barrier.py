@@ -199,7 +199,7 @@ def barriers(points: Sequence[PathPoint]) -> dict[str, dict[str, Barrier]]:
     return found
 
 
-def measure_on(path: Path, splits: Mapping[str, Samples], *, batch: int = BATCH) -> Callable[[float], PathPoint]:
+def measure_on(path: Path[float], splits: Mapping[str, Samples], *, batch: int = BATCH) -> Callable[[float], PathPoint]:
     """The function that :func:`search` wants: go to α on a path and evaluate every split there.
 
     Cost of a call: one forward pass over the splits, and the path's own (batch-norm recomputation).

@@ -69,7 +69,7 @@ def mixed(form: CurveForm, tensors: Sequence[Tensor], t: float) -> Tensor:
     return level[0]
 
 
-class CurvePath(Path):
+class CurvePath(Path[float]):
     """A curve as a path that a network walks in place; see :class:`Path` for batch norm and errors.
 
     Args:

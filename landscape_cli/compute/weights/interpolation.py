@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from landscape_cli.compute.samples import BATCH, Samples
 from landscape_cli.errors import CheckpointError, NetworkError
 
 State = Mapping[str, Tensor]
+Place = TypeVar("Place")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,8 @@ def prepare(network: nn.Module, state: State, who: str) -> Prepared:
     return Prepared(made)
 
 
-class Path(ABC):
-    """A path through weight space whose points are mixed from a few networks, walked in place.
+class Path(ABC, Generic[Place]):
+    """A path or plane through weight space whose points are mixed from a few networks, walked in place.
 
     The module is changed at each step, so that memory is that of the networks it is mixed from and the walker,
     however many points there are.
@@ -107,10 +109,10 @@ class Path(ABC):
                 self._mixed.append((target, [state[name] for state in states]))
 
     @abstractmethod
-    def mix(self, tensors: Sequence[Tensor], at: float, out: Tensor | None = None) -> Tensor:
+    def mix(self, tensors: Sequence[Tensor], at: Place, out: Tensor | None = None) -> Tensor:
         """One tensor of the network at a point of the path, from those of the networks it is mixed from."""
 
-    def go(self, at: float) -> nn.Module:
+    def go(self, at: Place) -> nn.Module:
         """Put the module at a point of the path and return it.
 
         Cost: one pass over the weights; with ``recompute`` a forward pass over the statistics samples too.
@@ -128,7 +130,7 @@ class Path(ABC):
         return self.network
 
 
-class LinearPath(Path):
+class LinearPath(Path[float]):
     """``w_α = α w_1 + (1 − α) w_2`` for weights; batch-norm statistics as asked for.
 
     At α = 1 and α = 0 the weights are those of the ends to the last bit; between equal entries they stay equal. α may

@@ -2,20 +2,19 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from landscape_cli.compute.batchnorm import batch_norms, recompute_statistics
 from landscape_cli.compute.choices import BatchNormMode
 from landscape_cli.compute.evaluation import Evaluation, evaluate
 from landscape_cli.compute.function_distance import function_distance
 from landscape_cli.compute.samples import BATCH, Samples
 from landscape_cli.compute.tangent.linearized import LinearizedNetwork
-from landscape_cli.compute.weights.interpolation import check_state, running_statistics
+from landscape_cli.compute.weights.interpolation import Path
 from landscape_cli.compute.weights.plane import Place, Plane, Shares
 from landscape_cli.errors import NetworkError
 
@@ -69,28 +68,10 @@ class PlaneWalk:
         statistics: Samples | None = None,
         batch: int = BATCH,
     ) -> None:
-        own = network.state_dict(keep_vars=False)
-        for name, state in zip("ABC", plane.anchors, strict=True):
-            check_state(own, state, f"corner {name} of the plane")
         self.network = network
         self.plane = plane
-        self.mode: BatchNormMode | None = batch_norm if batch_norms(network) else None
-        if self.mode == "recompute" and statistics is None:
-            raise NetworkError("recomputing batch norm needs samples of the training set")
-        self._statistics = statistics
-        self._batch = batch
-        running = set(running_statistics(network))
-        half = (torch.float16, torch.bfloat16)
-        self._floats: list[tuple[Tensor, tuple[Tensor, ...]]] = []
-        with torch.no_grad():
-            for name, target in own.items():
-                if not target.is_floating_point() or (name in running and self.mode != "lerp"):
-                    target.copy_(plane.anchors[0][name])
-                    continue
-                dtype = torch.float32 if target.dtype in half else target.dtype
-                # In the walker's own memory layout, at least in float32.
-                corners = tuple(torch.empty_like(target, dtype=dtype).copy_(s[name]) for s in plane.anchors)
-                self._floats.append((target, corners))
+        self._path = _CornerPath(network, plane.anchors, batch_norm=batch_norm, statistics=statistics, batch=batch)
+        self.mode = self._path.mode
 
     def go(self, x: float, y: float) -> nn.Module:
         """Put the module at a place and return it.
@@ -107,19 +88,32 @@ class PlaneWalk:
         within = shares[two] / rest
         if shares[last] == 0:
             rest, within = 1.0, shares[two]
-        with torch.no_grad():
-            for target, corners in self._floats:
-                within, rest = (_representable(step, corners[0].dtype) for step in (within, rest))
-                if target.dtype == corners[0].dtype:
-                    torch.lerp(corners[one], corners[two], within, out=target)
-                    if rest != 1:
-                        torch.lerp(corners[last], target, rest, out=target)
-                else:
-                    found = torch.lerp(corners[one], corners[two], within)
-                    target.copy_(found if rest == 1 else torch.lerp(corners[last], found, rest))
-        if self.mode == "recompute" and self._statistics is not None:
-            recompute_statistics(self.network, self._statistics, batch=self._batch)
-        return self.network
+        return self._path.go(_Steps(one, two, within, last, rest))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """A place as two interpolations: from one corner to another by ``within``, to there from the last by ``rest``."""
+
+    one: int
+    two: int
+    within: float
+    last: int
+    rest: float
+
+
+class _CornerPath(Path[_Steps]):
+    """What the plane has in common with every path."""
+
+    names = tuple(f"corner {name} of the plane" for name in "ABC")
+
+    def mix(self, tensors: Sequence[Tensor], at: _Steps, out: Tensor | None = None) -> Tensor:
+        one, two, last = tensors[at.one], tensors[at.two], tensors[at.last]
+        within, rest = (_representable(step, one.dtype) for step in (at.within, at.rest))
+        found = torch.lerp(one, two, within) if out is None else torch.lerp(one, two, within, out=out)
+        if at.rest == 1:
+            return found
+        return torch.lerp(last, found, rest) if out is None else torch.lerp(last, found, rest, out=out)
 
 
 def _representable(number: float, dtype: torch.dtype) -> float:

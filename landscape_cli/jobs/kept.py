@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
+HELD = 2 << 30  # bytes of checkpoints kept on the device at a time; two of them in any case
+
 
 class Kept(Generic[Value]):
     """Holds what was asked for last; of more than ``most``, what has not been asked for the longest goes.

@@ -8,12 +8,11 @@ from typing import Literal
 from landscape_cli.compute.evaluation import Evaluation
 from landscape_cli.compute.weights.interpolation import Prepared, prepare
 from landscape_cli.jobs.bench import Bench, Setup
-from landscape_cli.jobs.kept import Kept
+from landscape_cli.jobs.kept import HELD, Kept
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.store.cache import PointCache
 
 VERSION = 1  # of the evaluation: raised when its numbers change, so that kept ones are not mixed
-HELD = 2 << 30  # bytes of checkpoints kept on the device; two of them in any case
 
 Statistics = Literal["own", "recompute"]
 Results = dict[str, Evaluation]

@@ -11,10 +11,10 @@ from landscape_cli.compute.weights.relu_patterns import Pattern, count, differin
 from landscape_cli.errors import LandscapeError
 from landscape_cli.jobs.barriers import same_network, with_context
 from landscape_cli.jobs.bench import Bench, Setup
+from landscape_cli.jobs.kept import HELD
 from landscape_cli.jobs.model_columns import model_name
 from landscape_cli.jobs.pairs import Subject, sides
 
-HELD = 2 << 30  # bytes of checkpoints on the device at a time; two of them in any case
 PARTS = 1000  # of a pair, in telling how much is done
 
 Pairs = Sequence[tuple[Subject, Subject]]

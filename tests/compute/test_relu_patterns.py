@@ -101,6 +101,12 @@ def test_layouts_of_memory_give_the_same_counts() -> None:
     assert count(pack(x[:, ::2]).bits) == int((x[:, ::2] > 0).sum())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_precisions_are_packed_alike(dtype: torch.dtype) -> None:
+    x = torch.tensor([1.0, -1.0, 0.0, -0.0, 0.5, float("nan"), float("inf"), -2.0, 3.0]).to(dtype)
+    assert pack(x).bits.tolist() == [0b10001010, 0b10000000]
+
+
 def test_rescaled_units_have_the_same_pattern() -> None:
     """ReLU networks do not change if a unit is scaled up and its reader down: distance 0, whatever the weights say."""
     one, two = network("simple-cnn", 0), network("simple-cnn", 0)

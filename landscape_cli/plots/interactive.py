@@ -5,7 +5,6 @@ it. 20,000 models with 20 columns are about 4 MB. Its script is the files of the
 policy lets nothing else run and nothing be fetched, whatever the names of models may hold.
 """
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from landscape_cli.plots.embedded import (
     told_apart,
     tracks,
 )
-from landscape_cli.plots.pages import VIRIDIS, as_base64, digest, json_text, script_text, style_text
+from landscape_cli.plots.pages import VIRIDIS, as_base64, whole_page
 from landscape_cli.plots.style import COLORS
 
 SCRIPTS = ("model.js", "drawing.js", "controls.js")
@@ -35,28 +34,7 @@ EXACT = 2**24  # whole numbers up to here are exact in single precision
 HIDDEN = ("key", REFERENCE)  # columns that say nothing to a reader
 ROLES = ("", "ignorance", "geodesic", "truth")
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_hash}'; \
-style-src '{style_hash}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="landscape plot">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p>{caption}</p></header>
-<main>
-<div id="stage">
-<canvas id="view" tabindex="0" role="application" aria-roledescription="embedding" aria-describedby="keys"
- aria-label="{title}">This page draws with a canvas, which your browser does not have.</canvas>
-<div id="tip" role="tooltip" hidden></div>
-<div id="said" class="unseen" role="status" aria-live="polite"></div>
-</div>
-<aside aria-label="What is shown">
-<fieldset><legend>Colour</legend>
+_PANEL = """<fieldset><legend>Colour</legend>
 <label><span>colour</span><select id="color"></select></label>
 <div id="numbers" hidden><div id="bar"></div><div id="ends"><span id="low"></span><span id="high"></span></div></div>
 <div id="legend" role="group" aria-label="Show or hide"></div>
@@ -74,16 +52,6 @@ style-src '{style_hash}'">
 <label><input type="checkbox" id="geodesic" checked> geodesic</label>
 <label><input type="checkbox" id="references" checked> ignorance ✖ and truth ★</label>
 </fieldset>
-<button type="button" id="reset">Reset the view</button>
-<p class="note" id="keys">Drag to turn, with shift to move; wheel or <kbd>+</kbd> <kbd>−</kbd> to zoom; arrows
-turn, with shift they move; <kbd>R</kbd> resets; <kbd>N</kbd> and <kbd>P</kbd> go from model to model and read it
-out.</p>
-</aside>
-</main>
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
 """
 
 
@@ -144,16 +112,10 @@ def interactive_page(
         "colors": COLORS,
         "viridis": VIRIDIS,
     }
-    style, script = style_text(), script_text(SCRIPTS)
-    return _PAGE.format(
-        title=html.escape(title or embedded.heading),
-        caption=html.escape(caption(embedded, dims, points[:, chosen])),
-        style=style,
-        style_hash=digest(style),
-        script=script,
-        script_hash=digest(script),
-        data=json_text(data),
-    )
+    return whole_page(
+        title=title or embedded.heading, caption=caption(embedded, dims, points[:, chosen]), role="embedding",
+        thing="model", panel=_PANEL, scripts=SCRIPTS, data=data,
+    )  # fmt: skip
 
 
 def _chained(tracks_: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """A plane of weight space as a surface: one page to turn, self-contained, and a picture of it (Li et al. 2018)."""
 
-import html
 import math
 import textwrap
 from collections.abc import Sequence
@@ -8,33 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from landscape_cli.plots.pages import VIRIDIS, as_base64, digest, json_text, script_text, style_text
+from landscape_cli.plots.pages import VIRIDIS, as_base64, whole_page
 from landscape_cli.plots.plane_mesh import Shown, axis_labels, chosen, height, mesh, names_of
 from landscape_cli.plots.style import COLORS, figure, headline
 from landscape_cli.store.planes import StoredPlane
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script_hash}'; \
-style-src '{style_hash}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="landscape plot">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p>{caption}</p></header>
-<main>
-<div id="stage">
-<canvas id="view" tabindex="0" role="application" aria-roledescription="surface" aria-describedby="keys"
- aria-label="{title}">This page draws with a canvas, which your browser does not have.</canvas>
-<div id="tip" role="tooltip" hidden></div>
-<div id="said" class="unseen" role="status" aria-live="polite"></div>
-</div>
-<aside aria-label="What is shown">
-<fieldset><legend>Height</legend>
+_PANEL = """<fieldset><legend>Height</legend>
 <label><span>value</span><select id="measure"></select></label>
 <label><input type="checkbox" id="log"> logarithmic</label>
 <label><span>cut off at</span><input type="range" id="cap" min="5" max="100" step="1" value="100"></label>
@@ -46,16 +24,6 @@ style-src '{style_hash}'">
 <label><input type="checkbox" id="tracks" checked> trajectories</label>
 <label><input type="checkbox" id="mesh" checked> mesh</label>
 </fieldset>
-<button type="button" id="reset">Reset the view</button>
-<p class="note" id="keys">Drag to turn, with shift to move; wheel or <kbd>+</kbd> <kbd>−</kbd> to zoom; arrows
-turn, with shift they move; <kbd>R</kbd> resets; <kbd>N</kbd> and <kbd>P</kbd> go from network to network and read it
-out.</p>
-</aside>
-</main>
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
 """
 
 
@@ -77,7 +45,6 @@ def surface_page(
     """
     shown = chosen(plane, color or names_of(plane), log)
     triangles = mesh(plane)
-    style, script = style_text(), script_text(["surface.js"])
     seen = plane.trajectories.rows()
     runs = list(dict.fromkeys(str(row["run"]) for row in seen))
     across, up = axis_labels(plane)
@@ -121,15 +88,11 @@ def surface_page(
         "colors": COLORS,
         "viridis": VIRIDIS,
     }  # fmt: skip
-    return _PAGE.format(
-        title=html.escape(title or f"{plane.attributes.get('network', '')}: a plane of weight space".lstrip(": ")),
-        caption=html.escape(_caption(plane) + ("; trajectories are drawn under where they stand" if runs else "")),
-        style=style,
-        style_hash=digest(style),
-        script=script,
-        script_hash=digest(script),
-        data=json_text(data),
-    )
+    return whole_page(
+        title=title or f"{plane.attributes.get('network', '')}: a plane of weight space".lstrip(": "),
+        caption=_caption(plane) + ("; trajectories are drawn under where they stand" if runs else ""),
+        role="surface", thing="network", panel=_PANEL, scripts=["surface.js"], data=data,
+    )  # fmt: skip
 
 
 def _own_heights(shown: Sequence[Shown], row: dict[str, Any]) -> dict[str, float | None]:

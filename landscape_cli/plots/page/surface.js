@@ -266,68 +266,20 @@ const nearest = (x, y, within) => {
   return best;
 };
 
-// ---------------------------------------------------------------- hands
+// ---------------------------------------------------------------- ways to move
 const rotate = (dx, dy) => {
   state.yaw += dx;
   state.pitch = Math.max(0, Math.min(Math.PI / 2, state.pitch + dy));
   redraw();
 };
-const pan = (dx, dy) => { state.panX += dx; state.panY += dy; redraw(); };
-const zoom = (factor) => {
-  const next = Math.max(0.2, Math.min(100, state.zoom * factor)), real = next / state.zoom;
-  state.zoom = next; state.panX *= real; state.panY *= real;
-  redraw();
-};
-const held = new Map();
-canvas.addEventListener("pointerdown", (event) => {
-  canvas.setPointerCapture(event.pointerId);
-  held.set(event.pointerId, [event.clientX, event.clientY]);
-  canvas.classList.add("held");
-});
-canvas.addEventListener("pointermove", (event) => {
-  const ratio = window.devicePixelRatio || 1, before = held.get(event.pointerId);
-  if (!before) {
-    const box = canvas.getBoundingClientRect();
-    focus(nearest((event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio, 12 * ratio), false);
-    return;
-  }
-  const dx = event.clientX - before[0], dy = event.clientY - before[1];
-  if (held.size === 2) {
-    const [other] = [...held].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
-    const apart = (x, y) => Math.hypot(x - other[0], y - other[1]) || 1;
-    zoom(apart(event.clientX, event.clientY) / apart(...before));
-  } else if (event.shiftKey || event.buttons === 4 || event.buttons === 2) pan(dx * ratio, dy * ratio);
-  else rotate(dx * 0.008, dy * 0.008);
-  held.set(event.pointerId, [event.clientX, event.clientY]);
-});
-const release = (event) => { held.delete(event.pointerId); if (!held.size) canvas.classList.remove("held"); };
-canvas.addEventListener("pointerup", release);
-canvas.addEventListener("pointercancel", release);
-canvas.addEventListener("pointerleave", () => { if (!held.size) focus(-1, false); });
-canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-canvas.addEventListener("wheel", (event) => {
-  event.preventDefault();
-  zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)));
-}, { passive: false });
+const LARGEST = 100;
+const flat = () => false;
 const step = (by) => {
   for (let k = 1; k <= marks.length; k++) {
     const from = state.focus < 0 ? (by > 0 ? -1 : 0) : state.focus, number = (from + by * k + marks.length * k) % marks.length;
     if (seen(number)) { focus(number, true); return; }
   }
 };
-const back = () => { reset(); redraw(); };
-canvas.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const shift = event.shiftKey, stride = 40 * (window.devicePixelRatio || 1);
-  const act = {
-    ArrowLeft: () => (shift ? pan(stride, 0) : rotate(-0.1, 0)), ArrowRight: () => (shift ? pan(-stride, 0) : rotate(0.1, 0)),
-    ArrowUp: () => (shift ? pan(0, stride) : rotate(0, -0.1)), ArrowDown: () => (shift ? pan(0, -stride) : rotate(0, 0.1)),
-    "+": () => zoom(1.2), "=": () => zoom(1.2), "-": () => zoom(1 / 1.2), "_": () => zoom(1 / 1.2),
-    r: back, R: back, n: () => step(1), p: () => step(-1), Escape: () => focus(-1, false),
-  }[event.key];
-  if (act) { event.preventDefault(); act(); }
-});
-
 // ---------------------------------------------------------------- the panel
 const show = () => {
   $("log").checked = state.log;
@@ -363,7 +315,7 @@ $("networks").replaceChildren(...data.corners.map((corner) => {
   line.append(dot, track.name);
   return line;
 }));
-$("reset").addEventListener("click", back);
+$("reset").addEventListener("click", () => back());
 dark.addEventListener("change", () => { relook(); redraw(); });
 new ResizeObserver(redraw).observe(stage);
 relook();

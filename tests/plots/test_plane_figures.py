@@ -21,7 +21,7 @@ from landscape_cli.plots.surface import surface_figure, surface_page
 from landscape_cli.store.planes import StoredPlane
 from landscape_cli.store.tables import Table
 from tests.conftest import Cli
-from tests.plots.test_prediction_figures import EVIL, Reader, data_of
+from tests.plots.test_prediction_figures import EVIL, Reader, data_of, in_browser
 
 X, Y = np.linspace(-1, 2, 9), np.linspace(0, 1, 9)
 
@@ -202,3 +202,18 @@ def test_from_the_shell(cli: Cli, tmp_path: Path) -> None:
     barriers.write_text('{"kind": "barrier", "a": "x", "b": "y", "split": "test"}\n')
     for option in ("--log", "--linear"):
         assert "--log means nothing for figure 'barrier'" in cli("plot", barriers, option).err
+
+
+def test_a_browser_runs_the_surface(tmp_path: Path) -> None:
+    done = in_browser(surface_page(made(divided=True)), tmp_path)
+    assert "CONSOLE" not in done.stderr
+    assert "<option" in done.stdout  # the values to choose from are put there by the script
+    moved = surface_page(made(divided=True)).replace(
+        "</script>\n</body>",
+        """
+document.getElementById("view").dispatchEvent(new KeyboardEvent("keydown", { key: "n" }));</script>\n</body>""",
+    )
+    moved = re.sub(r'<meta http-equiv="Content-Security-Policy".*?">', "", moved, flags=re.DOTALL)
+    told = re.search(r'id="said"[^>]*>([^<]*)<', in_browser(moved, tmp_path).stdout)
+    assert told is not None
+    assert told[1].startswith("A ")

@@ -32,7 +32,9 @@ RESERVED = (
     "cifar100:",
     "mnist:",
     "fashion-mnist:",
+    "patches:",
 )
+OVER_ANOTHER = "patches:"  # what follows is a data set's name itself
 
 
 def is_code(spec: str) -> bool:
@@ -45,12 +47,12 @@ def is_code(spec: str) -> bool:
 
 
 def refuse_stored_code(spec: str, *, owner: Path, option: str) -> None:
-    """Refuse to run code that is only named inside a run directory.
+    """Refuse to run code that is only named inside a run directory, alone or behind another name.
 
     Raises:
         UsageError: If ``spec`` names code; the hint is the option that a person has to give.
     """
-    if is_code(spec):
+    if is_code(spec) or is_code(spec.removeprefix(OVER_ANOTHER)):
         raise UsageError(
             f"{owner} was made with {option} {spec}: code named inside a run is not executed",
             f"if you trust that code, give it yourself: {option} {spec}",

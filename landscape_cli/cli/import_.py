@@ -32,6 +32,7 @@ def command(
     data_option: options.DataOption = None,
     train_size: options.TrainSize = None,
     label_noise: options.LabelNoise = 0.0,
+    labels: options.Labels = "true",
     data_seed: options.DataSeed = 0,
     steps: Annotated[
         str | None,
@@ -51,7 +52,9 @@ def command(
     except ValueError:
         raise UsageError(f"--steps '{steps}' is no list of whole numbers", "as in --steps 0,100,200") from None
     asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option, train_size=train_size, label_noise=label_noise, seed=data_seed)
+    asked_data = inputs.data_spec(
+        data, data_option, train_size=train_size, label_noise=label_noise, seed=data_seed, labels=labels
+    )
     if asked_network is not None and asked_data is None:
         raise UsageError("--network needs --data: input shape and classes follow from the data")
     for source in sources:

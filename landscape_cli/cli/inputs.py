@@ -35,16 +35,17 @@ def data_spec(
     train_size: int | None = None,
     label_noise: float = 0.0,
     seed: int = 0,
+    labels: str = "true",
 ) -> DataSpec | None:
     """The data that a person names, None if none.
 
     Raises:
-        UsageError: If an option is no KEY=VALUE.
+        UsageError: If an option is no KEY=VALUE, or there are no such labels.
     """
     if source is None:
         return None
     parsed = dict(plugins.parse_options(options or [], flag="--data-option"))
-    return DataSpec(source, parsed, train_size=train_size, label_noise=label_noise, seed=seed)
+    return DataSpec(source, parsed, train_size=train_size, label_noise=label_noise, seed=seed, labels=labels)
 
 
 def items(arguments: Sequence[str]) -> list[Item]:

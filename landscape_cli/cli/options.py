@@ -202,4 +202,13 @@ LabelNoise = Annotated[
         rich_help_panel=SUBJECT,
     ),
 ]
+Labels = Annotated[
+    str,
+    typer.Option(
+        "--labels",
+        metavar="true|random:SEED|permuted:SEED",
+        help="Training labels: true, drawn at random, or shuffled among the samples; the test labels stay true.",
+        rich_help_panel=SUBJECT,
+    ),
+]
 DataSeed = Annotated[int, typer.Option("--data-seed", min=0, help="Seed of subset and noise.", rich_help_panel=SUBJECT)]

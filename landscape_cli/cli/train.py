@@ -39,6 +39,7 @@ def command(
     data_option: options.DataOption = None,
     train_size: options.TrainSize = None,
     label_noise: options.LabelNoise = 0.0,
+    labels: options.Labels = "true",
     data_seed: options.DataSeed = 0,
     preset_name: how.Preset = None,
     list_presets: how.ListPresets = False,
@@ -83,7 +84,9 @@ def command(
     if chosen is not None and not how.given(context, "checkpoints"):
         checkpoints = chosen.record
     network_spec = inputs.network_spec(network, network_option, width)
-    data_spec = inputs.data_spec(data, data_option, train_size=train_size, label_noise=label_noise, seed=data_seed)
+    data_spec = inputs.data_spec(
+        data, data_option, train_size=train_size, label_noise=label_noise, seed=data_seed, labels=labels
+    )
     if network_spec is None or data_spec is None or out is None:
         missing = "--network" if network_spec is None else "--data" if data_spec is None else "--out"
         raise UsageError(f"{missing} is missing", "'landscape train --help' has examples")

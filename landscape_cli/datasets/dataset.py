@@ -1,10 +1,10 @@
 """What a data set is: two splits of inputs and labels, classes, a normalisation, a fingerprint."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class DataSet:
         classes: The number of classes.
         class_names: Their names, if known.
         normalization: How inputs are normalised; None leaves them as they are.
+        probes: Further parts by name, never trained on: each is measured beside the test part.
     """
 
     name: str
@@ -82,29 +83,41 @@ class DataSet:
     classes: int
     class_names: tuple[str, ...] | None = None
     normalization: Normalization | None = None
+    probes: Mapping[str, Split] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for part in (self.train, self.test):
+        for name, part in self.parts.items():
             _check(self.name, part, self.classes)
-        if self.train.inputs.shape[1:] != self.test.inputs.shape[1:]:
-            raise DataError(
-                f"{self.name}: training inputs have shape {self.train.inputs.shape[1:]}, "
-                f"test inputs {self.test.inputs.shape[1:]}"
-            )
+            if self.train.inputs.shape[1:] != part.inputs.shape[1:]:
+                raise DataError(
+                    f"{self.name}: training inputs have shape {self.train.inputs.shape[1:]}, "
+                    f"{name} inputs {part.inputs.shape[1:]}"
+                )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one input."""
         return tuple(self.train.inputs.shape[1:])
 
-    def split(self, name: Literal["train", "test"]) -> Split:
-        """The part called ``name``."""
-        return self.train if name == "train" else self.test
+    @property
+    def parts(self) -> dict[str, Split]:
+        """All parts by name: ``train``, ``test``, and the probes."""
+        return {**self.probes, "train": self.train, "test": self.test}
+
+    def split(self, name: str) -> Split:
+        """The part called ``name``.
+
+        Raises:
+            DataError: If there is none, as most data sets have no probes.
+        """
+        if name not in self.parts:
+            raise DataError(f"{self.name} has no part '{name}'", f"it has {', '.join(sorted(self.parts))}")
+        return self.parts[name]
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """The fingerprints of both parts."""
-        return {"train": self.train.fingerprint, "test": self.test.fingerprint}
+        """The fingerprint of each part."""
+        return {name: part.fingerprint for name, part in self.parts.items()}
 
     def with_train(self, train: Split) -> "DataSet":
         """The same data set with another training part; the normalisation stays."""

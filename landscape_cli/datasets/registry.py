@@ -7,6 +7,7 @@ from typing import Any
 
 from landscape_cli import plugins
 from landscape_cli.datasets.dataset import DataSet, Normalization, channel_statistics
+from landscape_cli.datasets.transforms import TRUE_LABELS, flip_labels, parse_labels, replace_labels, take_balanced
 from landscape_cli.errors import DataError, UsageError
 
 GROUP = "landscape.datasets"
@@ -20,10 +21,11 @@ SOURCES = {
     "mnist": "landscape_cli.datasets.idx:load_mnist",
     "npz": "landscape_cli.datasets.npz:load",
     "imagefolder": "landscape_cli.datasets.imagefolder:load",
+    "patches": "landscape_cli.datasets.patches:load",
 }
 EXAMPLES = (
     "digits", "synthetic:sloppy", "synthetic:isotropic", "cifar10:DIR", "cifar100:DIR", "fashion-mnist:DIR",
-    "mnist:DIR", "npz:FILE", "imagefolder:DIR", "module:function", "file.py:function",
+    "mnist:DIR", "npz:FILE", "imagefolder:DIR", "patches:NAME", "module:function", "file.py:function",
 )  # fmt: skip
 WITH_PATH = {"cifar10", "cifar100", "fashion-mnist", "mnist", "npz", "imagefolder"}
 
@@ -38,6 +40,8 @@ class DataSpec:
         train_size: Train on a class-balanced subset of this many samples.
         label_noise: The share of training labels replaced by another class.
         seed: Of the subset and of the noise.
+        labels: The training labels: ``true``, ``random:SEED`` or ``permuted:SEED``. The subset is taken by the true
+            labels before they are replaced; noise comes last.
     """
 
     source: str
@@ -45,24 +49,42 @@ class DataSpec:
     train_size: int | None = None
     label_noise: float = 0.0
     seed: int = 0
+    labels: str = TRUE_LABELS
+
+    def __post_init__(self) -> None:
+        parse_labels(self.labels)
 
     def to_json(self) -> dict[str, Any]:
-        """The form it has in ``run.json``."""
-        return {
+        """The form it has in ``run.json``; true labels have no entry there, as in runs older than the choice."""
+        document = {
             "source": self.source,
             "options": self.options,
             "train_size": self.train_size,
             "label_noise": self.label_noise,
             "seed": self.seed,
         }
+        return document if self.labels == TRUE_LABELS else document | {"labels": self.labels}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "DataSpec":
         """Read it back from ``run.json``."""
-        return cls(**{key: document[key] for key in ("source", "options", "train_size", "label_noise", "seed")})
+        first = {key: document[key] for key in ("source", "options", "train_size", "label_noise", "seed")}
+        return cls(**first, labels=document.get("labels", TRUE_LABELS))
+
+    @property
+    def base(self) -> str:
+        """The source that stands behind ``patches:``, else the source."""
+        return self.source.removeprefix(plugins.OVER_ANOTHER)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the whole training part with its own labels."""
+        return self.train_size is None and not self.label_noise and self.labels == TRUE_LABELS
 
     def absolute(self) -> "DataSpec":
         """The same with an absolute path, so that a run finds its data from anywhere."""
+        if self.base != self.source:
+            return replace(self, source=plugins.OVER_ANOTHER + replace(self, source=self.base).absolute().source)
         name, colon, argument = self.source.partition(":")
         if name in WITH_PATH and colon:
             return replace(self, source=f"{name}:{Path(argument).expanduser().resolve()}")
@@ -81,20 +103,25 @@ def load(spec: DataSpec) -> DataSet:
         UsageError: If the name is unknown, or an option does not fit.
         DataError: If its files are missing or damaged.
     """
-    from landscape_cli.datasets.transforms import flip_labels, take_balanced
-
     options = dict(spec.options)
     mean, std, normalize = (options.pop(key, None) for key in ("mean", "std", "normalize"))
-    data = _load_source(spec.source, options)
+    data = load_source(spec.source, options)
     data = replace(data, normalization=_normalization(data, mean, std, normalize))
     if spec.train_size is not None:
         data = data.with_train(take_balanced(data.train, spec.train_size, data.classes, spec.seed))
+    data = data.with_train(replace_labels(data.train, spec.labels, data.classes))
     if spec.label_noise:
         data = data.with_train(flip_labels(data.train, spec.label_noise, data.classes, spec.seed))
     return data
 
 
-def _load_source(source: str, options: dict[str, Any]) -> DataSet:
+def load_source(source: str, options: dict[str, Any]) -> DataSet:
+    """A data set as its loader gives it.
+
+    Raises:
+        UsageError: If the name is unknown, or an option does not fit.
+        DataError: If its files are missing or damaged.
+    """
     name, colon, argument = source.partition(":")
     known = SOURCES | plugins.extensions(GROUP)
     if name in known:

@@ -105,6 +105,7 @@ def _run_columns(run: Run) -> dict[str, Any]:
         **{f"seed_{name}": value for name, value in seeds.items() if name != "init"},
         **{name: record[name] for name in ("parent", "spawn_step", "spawn_epoch", "child", "linearized")},
         **{name: data.get(name) for name in ("train_size", "label_noise")},
+        **({"train_labels": data["labels"]} if "labels" in data else {}),
         **{name: value or None for name, value in protocol.items() if name not in first and isinstance(value, list)},
         **{name: value for name, value in protocol.items() if name not in first and not isinstance(value, list)},
     }

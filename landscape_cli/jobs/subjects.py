@@ -90,8 +90,8 @@ def recorded_data(run: Run) -> DataSpec:
 def chosen_data(run: Run, asked: DataSpec | None) -> DataSpec:
     """The data a person names, else the run's own.
 
-    Where the person names the very source that the run recorded (because it is code, or to be explicit), subset and
-    label noise are the run's too, unless given.
+    Where the person names the very source that the run recorded (because it is code, or to be explicit), subset, labels
+    and label noise are the run's too, unless given.
 
     Raises:
         UsageError: See :func:`recorded_data`.
@@ -99,7 +99,7 @@ def chosen_data(run: Run, asked: DataSpec | None) -> DataSpec:
     if asked is None:
         return recorded_data(run)
     document = (run.document.get("config") or {}).get("data")
-    if document is not None and asked.train_size is None and not asked.label_noise:
+    if document is not None and asked.plain:
         recorded = DataSpec.from_json(document)
         if recorded.source == asked.absolute().source:
             return replace(recorded, options=asked.options or recorded.options)

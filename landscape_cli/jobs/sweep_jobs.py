@@ -67,12 +67,13 @@ def train_job(
     seeds = {stream: values[f"{stream}-seed"] for stream in ("init", "order", "augment", "dropout")}
     try:
         protocol = Protocol(**_fields("protocol", values, without=("preset",)))
+        data = DataSpec(**_fields("data", values))
     except UsageError as error:
         raise UsageError(f"{run.name}: {error.message}", "change the sweep file; 'landscape train --help'") from None
     return TrainJob(
         out=folder / run.name,
         network=NetworkSpec(values["network"], options),
-        data=DataSpec(**_fields("data", values)),
+        data=data,
         protocol=protocol,
         seeds=Seeds(**{name: values["seed"] if own is None else own for name, own in seeds.items()}),
         **_fields("job", values),

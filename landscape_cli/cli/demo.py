@@ -45,17 +45,16 @@ def command(
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.spawning import child_jobs, with_origin
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
-    from landscape_cli.jobs.training import TrainJob, run_training
+    from landscape_cli.jobs.training import TrainJob
     from landscape_cli.plots.barrier import barrier_figure
     from landscape_cli.plots.style import available, save
-    from landscape_cli.scale.executors import processes_for, run_all
+    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.together import train_all
 
-    def train_all(work: list[TrainJob], what: str) -> list[str]:
+    def made(work: list[TrainJob], what: str) -> list[str]:
         paths = []
         with output.batch(len(work), what) as show:
-            for _, result in run_all(
-                run_training, work, processes=processes_for(len(work), jobs, "cpu"), progress=show
-            ):
+            for _, result in train_all(work, processes=processes_for(len(work), jobs, "cpu"), progress=show):
                 if isinstance(result, LandscapeError):
                     output.warn(result)  # one diverged child more or less: its pair is left out
                 else:
@@ -64,11 +63,11 @@ def command(
 
     folders = [out / "runs" / f"parent{number}" for number in range(parents)]
     output.note(f"1. {parents} parents, as by: {study.train_command(folders[0], 0)}")
-    train_all([study.parent_job(folder, seed, force=force) for seed, folder in enumerate(folders)], "parents")
+    made([study.parent_job(folder, seed, force=force) for seed, folder in enumerate(folders)], "parents")
 
     output.note(f"2. children of each, as by: {study.spawn_command(folders[0])}")
     plans = [study.spawn_plan(folder, force=force) for folder in folders]
-    children = train_all([with_origin(plan, job) for plan in plans for job in child_jobs(plan)], "children")
+    children = made([with_origin(plan, job) for plan in plans for job in child_jobs(plan)], "children")
 
     output.note(f"3. barriers, as by: landscape barrier {out}/runs/*child* --pairs siblings --split test")
     set_threads(1)

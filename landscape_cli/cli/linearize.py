@@ -1,6 +1,5 @@
 """``landscape linearize``: what training in the tangent space of a time reaches."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,8 +95,8 @@ def command(
     from landscape_cli.jobs.linearizing import Comparisons, LinearizePlan, linearize_work, planned, prepared
     from landscape_cli.jobs.regressing import RegressionPlan, plan_regressions, run_regressions
     from landscape_cli.jobs.subjects import chosen_data, chosen_network
-    from landscape_cli.jobs.training import run_training
-    from landscape_cli.scale.executors import processes_for, run_all, threads_for
+    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.together import train_all
 
     subjects: list[dict[str, Any]] = [
         {"parent": run, "network": chosen_network(run, asked_network), "data": chosen_data(run, asked_data)}
@@ -116,11 +115,8 @@ def command(
     how_to: dict[str, Any] = {"order": order, "lr": lr, "momentum": momentum, "epochs": epochs, "augment": augment}
     how_to |= {"batch_size": batch_size, "repeats": repeats, "low_lr": low_lr, "folder": out, "name": name}
     how_to |= {"record": checkpoints, "keep_resume": resume_states, "precision": precision, "evaluate": eval_train}
-    how_to |= {"command": options.command_line(), "force": force}
+    how_to |= {"threads": threads, "command": options.command_line(), "force": force}
     work = [one for subject in subjects for one in linearize_work(LinearizePlan(**subject, **how_to))]
-    processes = processes_for(len(work), jobs, device)
-    own = threads or threads_for(processes)
-    work = [replace(one, job=replace(one.job, threads=own)) for one in work]
     if dry_run:
         for one in work:
             output.emit(planned(one))
@@ -129,7 +125,7 @@ def command(
     ready = [prepared(one) for one in work]
     comparisons = Comparisons(work)
     with output.batch(len(ready), "linearised runs") as show:
-        for number, result in run_all(run_training, ready, processes=processes, progress=show):
+        for number, result in train_all(ready, processes=processes_for(len(ready), jobs, device), progress=show):
             shown = comparisons.add(number, result) if low_lr and isinstance(result, dict) else result
             if shown is not None:
                 output.take(shown, len(ready))

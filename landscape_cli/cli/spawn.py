@@ -1,6 +1,5 @@
 """``landscape spawn``: children of a run."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,8 +80,9 @@ def command(
 
     from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, with_origin
     from landscape_cli.jobs.subjects import chosen_data, chosen_network
-    from landscape_cli.jobs.training import plan_training, run_training
-    from landscape_cli.scale.executors import processes_for, run_all, threads_for
+    from landscape_cli.jobs.training import plan_training
+    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.together import train_all
 
     work = []
     for run in found:
@@ -104,15 +104,13 @@ def command(
             keep_resume=resume_states,
             device=device,
             precision=precision,
+            # A child that is to repeat its parent bit for bit needs its parent's number of threads.
+            threads=threads or (run.threads if same_stream else None),
             evaluate=eval_train,
             command=options.command_line(),
             force=force,
         )
         work += [(plan, job) for job in child_jobs(plan)]
-    processes = processes_for(len(work), jobs, device)
-    # A child that is to repeat its parent bit for bit needs its parent's number of threads.
-    own = {id(plan): threads or (plan.parent.threads if same_stream else threads_for(processes)) for plan, _ in work}
-    work = [(plan, replace(job, threads=own[id(plan)])) for plan, job in work]
     if dry_run:
         for _, job in work:
             output.emit(plan_training(job))
@@ -120,6 +118,6 @@ def command(
         return
     ready = [with_origin(plan, job) for plan, job in work]
     with output.batch(len(ready), "children") as show:
-        for _, result in run_all(run_training, ready, processes=processes, progress=show):
+        for _, result in train_all(ready, processes=processes_for(len(ready), jobs, device), progress=show):
             output.take(result, len(ready))
     output.finish(len(ready), "children")

@@ -60,6 +60,7 @@ class TrainJob:
         classes: The number of classes the data must have (a preset's); None for any.
         command: The command line, for the record.
         force: Discard a run that is in the way.
+        together: How many runs it is trained with, and how, for the record; None for alone.
     """
 
     out: Path
@@ -78,6 +79,7 @@ class TrainJob:
     classes: int | None = None
     command: str = ""
     force: bool = False
+    together: dict[str, Any] | None = None
 
 
 @dataclass
@@ -268,7 +270,7 @@ def _create(session: _Session) -> Run:
             "data": describe_data(data),
             "steps_per_epoch": session.steps_per_epoch,
             "lineage": job.lineage,
-            "environment": environment(session.where),
+            "environment": {**environment(session.where), "together": job.together},
             "keep_resume": job.keep_resume,
             "seconds": 0.0,
         },

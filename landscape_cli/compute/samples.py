@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
@@ -44,6 +45,7 @@ class Samples:
         self.inputs: Shaped[Tensor, "sample ..."] = torch.as_tensor(inputs).to(where.device)
         self.labels: Int64[Tensor, " sample"] = torch.as_tensor(labels).to(where.device, torch.int64)
         self._prepared: dict[int, list[Tensor]] = {}
+        self._padded: dict[int, Tensor] = {}
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
         if mean is not None and std is not None:
@@ -63,6 +65,14 @@ class Samples:
         part = Samples(self.inputs[index], self.labels[index], self.where)
         part._scale, part._shift = self._scale, self._shift
         return part
+
+    def padded(self, padding: int) -> Shaped[Tensor, "sample channel height width"]:
+        """The raw images with so many black (zero) pixels on each side; kept, as many runs may ask for them."""
+        if padding == 0:
+            return self.inputs
+        if padding not in self._padded:
+            self._padded[padding] = F.pad(self.inputs, (padding,) * 4)
+        return self._padded[padding]
 
     def normalized(self, raw: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """Raw inputs as the network takes them."""

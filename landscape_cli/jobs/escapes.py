@@ -231,7 +231,7 @@ def minibatches(samples: Samples, protocol: Protocol, *, augment: bool, seed: in
     augmentation = parse_augment(protocol.augment if augment else "none")
     augmenter = None
     if augmentation.padding or augmentation.flip:
-        augmenter = Augmenter(samples.inputs, augmentation, seed)
+        augmenter = Augmenter(samples, augmentation, seed)
         augmenter.begin_epoch(0)
     found = []
     for start in range(0, count * size, size):

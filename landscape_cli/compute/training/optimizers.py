@@ -1,11 +1,16 @@
 """Optimisers, and their state by the names of parameters."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from landscape_cli.compute.device import NORMALISATION
 from landscape_cli.compute.training.protocol import Protocol
 from landscape_cli.errors import CheckpointError, NetworkError
+
+SCALER = "loss-scale/"  # begins the names of what stands beside the optimiser's own tensors in half precision
 
 
 def build_optimizer(network: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
@@ -27,16 +32,16 @@ def build_optimizer(network: nn.Module, protocol: Protocol) -> torch.optim.Optim
         {"params": free, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    fused = all(p.device.type in ("cpu", "cuda") for _, p in trainable)
+    devices = {p.device for _, p in trainable}
+    fused = all(device.type in ("cpu", "cuda") for device in devices)
+    # On CUDA the rate is a tensor and Adam counts its steps there: a recorded step reads what they hold then.
+    on_cuda = all(device.type == "cuda" for device in devices)
+    lr: Any = torch.tensor(protocol.lr, dtype=torch.float32, device=devices.pop()) if on_cuda else protocol.lr
     if protocol.optimizer in ("adam", "adamw"):
         kind = torch.optim.Adam if protocol.optimizer == "adam" else torch.optim.AdamW
-        return kind(groups, lr=protocol.lr, betas=(protocol.momentum, protocol.beta2), fused=fused)
+        return kind(groups, lr=lr, betas=(protocol.momentum, protocol.beta2), fused=fused, capturable=on_cuda)
     return torch.optim.SGD(
-        groups,
-        lr=protocol.lr,
-        momentum=protocol.momentum,
-        nesterov=protocol.optimizer == "nesterov",
-        fused=fused,
+        groups, lr=lr, momentum=protocol.momentum, nesterov=protocol.optimizer == "nesterov", fused=fused
     )
 
 
@@ -60,7 +65,7 @@ def optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
-def restore_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
+def restore_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
     """Put tensors of :func:`optimizer_state` back, each in the layout of its parameter.
 
     Raises:
@@ -68,6 +73,8 @@ def restore_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer, stat
     """
     parameters = dict(network.named_parameters())
     for key, value in state.items():
+        if key.startswith(SCALER):
+            continue
         name, _, slot = key.rpartition("/")
         parameter = parameters.get(name)
         if parameter is None or (value.shape != parameter.shape and value.ndim > 0):

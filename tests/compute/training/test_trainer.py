@@ -227,7 +227,8 @@ def test_what_cannot_be_trained_is_named() -> None:
 @given(st.integers(0, 3), st.booleans(), st.integers(0, 5), st.integers(0, 4))
 def test_augmentation_against_cutting_from_the_padded_image(padding: int, flip: bool, seed: int, epoch: int) -> None:
     images = torch.randint(1, 256, (7, 3, 5, 6), dtype=torch.uint8)
-    augmenter = Augmenter(images, Augmentation(padding, flip), seed)
+    samples = Samples(images, torch.zeros(7, dtype=torch.int64), CPU)
+    augmenter = Augmenter(samples, Augmentation(padding, flip), seed)
     augmenter.begin_epoch(epoch)
     index = torch.tensor([4, 0, 6])
     found = augmenter.batch(index, start=2)
@@ -242,7 +243,8 @@ def test_augmentation_against_cutting_from_the_padded_image(padding: int, flip: 
 
 
 def test_shifts_and_flips_are_drawn_evenly() -> None:
-    augmenter = Augmenter(torch.zeros(20_000, 1, 2, 2, dtype=torch.uint8), Augmentation(2, True), 0)
+    images, labels = torch.zeros(20_000, 1, 2, 2, dtype=torch.uint8), torch.zeros(20_000, dtype=torch.int64)
+    augmenter = Augmenter(Samples(images, labels, CPU), Augmentation(2, True), 0)
     augmenter.begin_epoch(0)
     counts = torch.bincount(augmenter.shifts.flatten(), minlength=5)
     assert (counts / 40_000 - 0.2).abs().max() < 0.01

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from landscape_cli.jobs.sweep_jobs import Outline
     from landscape_cli.jobs.training import TrainJob
 
-COLUMNS = (
-    ("path", "run"), ("problem", "problem"), ("status", "status"), ("epoch", "epoch"), ("train_loss", "train loss"),
+RUN_COLUMNS = (
+    ("path", "run"), ("status", "status"), ("epoch", "epoch"), ("train_loss", "train loss"),
     ("train_error", "train error"), ("test_loss", "test loss"), ("test_error", "test error"),
-    ("checkpoints", "checkpoints"), ("seconds", "seconds"), ("skipped", "was there"), ("parameters", "parameters"),
-    ("bytes", "bytes"), ("operations", "operations"),
+    ("checkpoints", "checkpoints"), ("seconds", "seconds"), ("skipped", "was there"),
+)  # fmt: skip
+COLUMNS = (
+    *RUN_COLUMNS[:1], ("problem", "problem"), *RUN_COLUMNS[1:], ("parameters", "parameters"), ("bytes", "bytes"),
+    ("operations", "operations"),
 )  # fmt: skip
 
 

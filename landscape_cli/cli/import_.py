@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from landscape_cli.cli import inputs, options
+from landscape_cli.cli.batches import RUN_COLUMNS as COLUMNS
 from landscape_cli.cli.output import Output
-from landscape_cli.cli.train import COLUMNS
 from landscape_cli.errors import UsageError
 
 NAME = "import"

@@ -7,8 +7,8 @@ import typer
 
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import protocol_options as how
+from landscape_cli.cli.batches import RUN_COLUMNS
 from landscape_cli.cli.output import Output
-from landscape_cli.cli.train import COLUMNS as TRAIN_COLUMNS
 from landscape_cli.compute.choices import Precision
 from landscape_cli.times import parse_times
 
@@ -22,7 +22,7 @@ EXAMPLES = (
     "landscape spawn runs/parent --at 0.5ep --children 4 --until +10ep --out runs/equal-length",
     "landscape spawn runs/parent --at 2ep,10ep --lr 0.001 --schedule constant --until +100ep | landscape barrier -",
 )
-COLUMNS = (("path", "run"), ("spawn_epoch", "spawned at epoch"), ("child", "child"), *TRAIN_COLUMNS[1:])
+COLUMNS = (("path", "run"), ("spawn_epoch", "spawned at epoch"), ("child", "child"), *RUN_COLUMNS[1:])
 
 
 def command(

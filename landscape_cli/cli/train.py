@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape_cli.cli import inputs, options
+from landscape_cli.cli import batches, inputs, options
 from landscape_cli.cli import protocol_options as how
+from landscape_cli.cli import seed_options as every
 from landscape_cli.cli.output import Output
 from landscape_cli.compute.training.presets import Preset, preset
 from landscape_cli.compute.training.protocol import Protocol, Seeds
@@ -20,13 +21,9 @@ the run that never stopped (same device and threads). A finished run with the sa
 EXAMPLES = (
     "landscape train --data digits --network simple-cnn --epochs 15 --lr 0.05 --schedule cosine --out runs/parent",
     "landscape train --preset fort2020-resnet20-cifar10 --data cifar10:data --out runs/resnet20",
+    "landscape train --data digits --network mlp --epochs 8 --seeds 0..9 --out runs/mlp",
     "landscape train --data npz:mine.npz --network nets.py:build --optimizer adam --lr 1e-3 --out runs/mine",
 )
-COLUMNS = (
-    ("path", "run"), ("status", "status"), ("epoch", "epoch"), ("train_loss", "train loss"),
-    ("train_error", "train error"), ("test_loss", "test loss"), ("test_error", "test error"),
-    ("checkpoints", "checkpoints"), ("seconds", "seconds"), ("skipped", "was there"),
-)  # fmt: skip
 
 
 def command(
@@ -63,6 +60,8 @@ def command(
     order_seed: how.OrderSeed = None,
     augment_seed: how.AugmentSeed = None,
     dropout_seed: how.DropoutSeed = None,
+    seeds: every.Seeds = None,
+    jobs: every.RunsAtOnce = None,
     checkpoints: how.Checkpoints = "auto",
     resume_states: how.ResumeStates = "all",
     eval_train: how.EvalTrain = None,
@@ -90,8 +89,9 @@ def command(
     if network_spec is None or data_spec is None or out is None:
         missing = "--network" if network_spec is None else "--data" if data_spec is None else "--out"
         raise UsageError(f"{missing} is missing", "'landscape train --help' has examples")
-    seeds = [seed if own is None else own for own in (init_seed, order_seed, augment_seed, dropout_seed)]
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    own = (init_seed, order_seed, augment_seed, dropout_seed)
+    each = every.parse_seeds(context, seeds, own)
+    output = Output(format, quiet, not no_progress, batches.COLUMNS)
 
     from landscape_cli.jobs.training import TrainJob, plan_training, run_training
 
@@ -100,7 +100,7 @@ def command(
         network=network_spec,
         data=data_spec,
         protocol=protocol,
-        seeds=Seeds(*seeds),
+        seeds=Seeds(*(seed if stream is None else stream for stream in own)),
         record=checkpoints,
         keep_resume=resume_states,
         device=device,
@@ -111,6 +111,9 @@ def command(
         command=options.command_line(),
         force=force,
     )
+    if each is not None:
+        every.train_each(output, job, each, own, jobs=jobs, dry_run=dry_run)
+        return
     if dry_run:
         output.details(plan_training(job))
         return

@@ -6,7 +6,7 @@ import typer
 
 from landscape_cli.cli.options import complete_presets
 from landscape_cli.cli.output import print_text
-from landscape_cli.compute.choices import KeepResume
+from landscape_cli.compute.choices import InitName, KeepResume
 from landscape_cli.compute.training.presets import PRESETS
 from landscape_cli.compute.training.protocol import OptimizerName, ScheduleName
 from landscape_cli.errors import UsageError
@@ -86,6 +86,23 @@ PrimeBn = Annotated[
 
 InitSeed = Annotated[
     int | None, typer.Option("--init-seed", help="Of initial weights; default --seed.", rich_help_panel=STREAMS)
+]
+Init = Annotated[
+    InitName,
+    typer.Option(
+        "--init",
+        help="Initial weights: default, as the network draws them; corners, those of linear layers from N(0, 1).",
+        rich_help_panel=STREAMS,
+    ),
+]
+InitFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        metavar="RUN[@TIME]",
+        help="Begin with the weights and buffers of another run or a .safetensors file; the optimiser begins afresh.",
+        rich_help_panel=STREAMS,
+    ),
 ]
 OrderSeed = Annotated[
     int | None, typer.Option("--order-seed", help="Of the data order; default --seed.", rich_help_panel=STREAMS)

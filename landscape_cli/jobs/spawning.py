@@ -17,8 +17,9 @@ from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.compute.training.trainer import train
 from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import CheckpointError, ConflictError, UsageError
+from landscape_cli.jobs.beginnings import initial_network, put_other_weights, recorded_beginning
 from landscape_cli.jobs.states import origin_state, resume_point
-from landscape_cli.jobs.subjects import build_network, load_data, load_state, samples_of
+from landscape_cli.jobs.subjects import load_data, load_state, samples_of
 from landscape_cli.jobs.training import TrainJob
 from landscape_cli.networks.registry import NetworkSpec
 from landscape_cli.store.checkpoints import tensors_hash, write_tensors
@@ -196,7 +197,7 @@ def with_origin(plan: SpawnPlan, job: TrainJob) -> TrainJob:
 def materialize(plan: SpawnPlan, step: int) -> str:
     """Make sure that the parent has its weights and optimiser state at ``step`` on disk, replaying it if not.
 
-    A replay starts from the nearest earlier state (or from the initial weights, which follow from the seed) and is
+    A replay starts from the nearest earlier state (or as the run began: :mod:`landscape_cli.jobs.beginnings`) and is
     the parent's own training: same streams, same number of threads. What it makes is added to the parent.
 
     Returns:
@@ -214,7 +215,9 @@ def materialize(plan: SpawnPlan, step: int) -> str:
     data = load_data(plan.data)
     where = placement_of(plan.device, "float64" if config["precision"] == "float64" else "float32")
     seeds = Seeds(**config["seeds"])
-    network = place(build_network(plan.network, data, seed=seeds.init), where)
+    beginning = recorded_beginning(parent)
+    init = beginning.get("init", "default")
+    network = place(initial_network(plan.network, data, seed=seeds.init, init=init), where)
     point = resume_point(parent, at_most=step)
     start = 0
     optimizer = None
@@ -227,6 +230,8 @@ def materialize(plan: SpawnPlan, step: int) -> str:
             raise CheckpointError(f"{parent.path} begins at step {start}, after step {step}", "spawn from its parent")
         weights, optimizer = origin_state(parent)
         load_state(network, weights, str(parent.path))
+    else:
+        put_other_weights(network, beginning, parent.path)
     threads = torch.get_num_threads()
     torch.set_num_threads(parent.threads or threads)
     try:

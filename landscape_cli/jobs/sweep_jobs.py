@@ -13,6 +13,7 @@ from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.datasets import DataSet
 from landscape_cli.datasets.registry import DataSpec
 from landscape_cli.errors import DataError, DivergedError, InterruptedRunError, LandscapeError, UsageError
+from landscape_cli.jobs.beginnings import without_places
 from landscape_cli.jobs.subjects import load_data
 from landscape_cli.jobs.sweep_settings import SETTINGS, Room, effective
 from landscape_cli.jobs.sweeps import SweepRun
@@ -147,7 +148,7 @@ def _outline(job: TrainJob, data: DataSet) -> Outline:
         steps_per_epoch=steps_per_epoch,
         steps=end,
         checkpoints=len(points),
-        evaluated=evaluated + len(data.test),
+        evaluated=evaluated + len(data.test) + sum(map(len, data.probes.values())),
         settled=_settled(job, data, end, evaluated),
     )
 
@@ -161,11 +162,9 @@ def _settled(job: TrainJob, data: DataSet, end: int, evaluated: int) -> Run | No
         return None
     recorded = dict(run.document.get("config") or {})
     wanted = json.loads(json.dumps(configuration(job, data, end, evaluated)))
-    for side in (recorded, wanted):  # where the data lies is no difference: the fingerprint says what it is
-        side["data"] = {key: value for key, value in (side.get("data") or {}).items() if key != "source"}
     recorded["fingerprint"] = (run.document.get("data") or {}).get("fingerprint")
     wanted["fingerprint"] = data.fingerprint
-    return run if first_difference(recorded, wanted) is None else None
+    return run if first_difference(without_places(recorded), without_places(wanted)) is None else None
 
 
 def run_one(job: TrainJob, progress: Progress | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from landscape_cli.compute.choices import KeepResume, Precision
+from landscape_cli.compute.choices import InitName, KeepResume, Precision
 from landscape_cli.compute.device import Placement, math_mode, place, placement, set_threads
 from landscape_cli.compute.evaluation import evaluate, forward_operations
 from landscape_cli.compute.samples import Samples
@@ -21,10 +21,11 @@ from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.compute.training.trainer import TrainingState, train
 from landscape_cli.datasets import DataSet, DataSpec
 from landscape_cli.errors import ConflictError, DataError, DeviceError, DivergedError, InterruptedRunError
+from landscape_cli.jobs.beginnings import beginning_entries, initial_network, put_other_weights, without_places
 from landscape_cli.jobs.environment import environment
 from landscape_cli.jobs.states import origin_state, resume_point
 from landscape_cli.jobs.stopping import Stop, watching
-from landscape_cli.jobs.subjects import build_network, load_data, load_state, samples_of, subset
+from landscape_cli.jobs.subjects import load_data, load_state, samples_of, subset
 from landscape_cli.networks.registry import NetworkSpec, resolve
 from landscape_cli.store.checkpoints import write_tensors
 from landscape_cli.store.locks import exclusive
@@ -48,6 +49,8 @@ class TrainJob:
         data: Which data.
         protocol: How to train.
         seeds: Seeds of the streams.
+        init: How initial weights are drawn.
+        init_from: Begin with the weights and buffers of this checkpoint: ``RUN``, ``RUN@TIME`` or a file.
         record: When to record; see :func:`landscape_cli.compute.training.recording.recorded_steps`.
         keep_resume: Optimiser states to keep: beside every checkpoint, of the last one, or none once finished.
         end: The last step; None for the protocol's length.
@@ -68,6 +71,8 @@ class TrainJob:
     data: DataSpec
     protocol: Protocol
     seeds: Seeds = field(default_factory=Seeds)
+    init: InitName = "default"
+    init_from: str | None = None
     record: str = "auto"
     keep_resume: KeepResume = "all"
     end: int | None = None
@@ -140,7 +145,7 @@ def _load(job: TrainJob) -> _Session:
     steps_per_epoch = job.protocol.steps_per_epoch(len(data.train))
     start = first_step(job.lineage)
     end = total_steps(job.protocol, steps_per_epoch) if job.end is None else job.end
-    network = place(build_network(resolve(job.network), data, seed=job.seeds.init), exact)
+    network = place(initial_network(resolve(job.network), data, seed=job.seeds.init, init=job.init), exact)
     train_samples = samples_of(data.train, data.normalization, exact)
     count = min(len(data.train), job.evaluate or max(EVALUATED, len(data.test)))
     part = subset(data.train, count, data.classes, 0)
@@ -151,7 +156,8 @@ def _load(job: TrainJob) -> _Session:
         data=data,
         network=network,
         train=train_samples,
-        measured={"train": measured, "test": samples_of(data.test, data.normalization, exact)},
+        measured={"train": measured}
+        | {name: samples_of(data.split(name), data.normalization, exact) for name in ("test", *data.probes)},
         steps_per_epoch=steps_per_epoch,
         start=start,
         end=end,
@@ -208,6 +214,7 @@ def configuration(job: TrainJob, data: DataSet, end: int, evaluated: int) -> dic
         "end": end,
         "precision": job.precision,
         "evaluated": evaluated,
+        **beginning_entries(job.init, job.init_from, job.out),
     }
 
 
@@ -223,10 +230,8 @@ def _existing(session: _Session) -> Run | None:
     asked = {k: v for k, v in (job.lineage or {}).items() if k != "parent"}
     recorded = {**run.document.get("config", {}), "lineage": lineage, "fingerprint": _fingerprint(run)}
     wanted = {**session.config, "lineage": asked, "fingerprint": session.data.fingerprint}
-    for side in (recorded, wanted):  # where the data lies is no difference: the fingerprint says what it is
-        side["data"] = {k: v for k, v in (side.get("data") or {}).items() if k != "source"}
     # Through JSON and back, so that tuples and lists are the same thing.
-    if difference := first_difference(recorded, _as_json(wanted)):
+    if difference := first_difference(without_places(recorded), _as_json(without_places(wanted))):
         name, old, new = difference
         raise ConflictError(
             f"{job.out} holds a run made otherwise: {name} is {old!r} there, {new!r} was asked for",
@@ -307,6 +312,8 @@ def _train(session: _Session, run: Run, progress: Progress | None, *, resumed: b
     elif job.lineage is not None:
         weights, optimizer = origin_state(run)
         load_state(session.network, weights, f"the parent {run.parent}")
+    else:
+        put_other_weights(session.network, session.config, job.out, job.init_from)
     forget_after(run.path, start if point else -1)
     if progress is not None:
         progress(start - session.start, session.end - session.start)

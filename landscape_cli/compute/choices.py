@@ -8,7 +8,6 @@ SplitName = Literal["train", "test"]
 SplitChoice = Literal["train", "test", "both"]
 Side = Literal["a", "b"]  # of a pair
 KeepResume = Literal["all", "last", "none"]
-InitName = Literal["default", "corners"]  # how initial weights are drawn
 Compile = Literal["auto", "none", "graph", "inductor"]
 InitName = Literal["default", "corners"]  # how initial weights are drawn
 

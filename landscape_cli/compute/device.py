@@ -133,12 +133,16 @@ def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
 
 
 @contextlib.contextmanager
-def math_mode(where: Placement) -> Iterator[None]:
-    """Deterministic kernels, and tensor-core float32 products only where ``tf32`` was asked for."""
+def math_mode(where: Placement, *, deterministic: bool = True) -> Iterator[None]:
+    """Deterministic kernels, unless the fastest ones are wanted; tensor-core products only where ``tf32`` is asked for.
+
+    Without ``deterministic``, cuDNN tries its kernels on the first batches and keeps the fastest, which may sum in
+    another order each time.
+    """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
     matmul.allow_tf32 = cudnn.allow_tf32 = where.precision == "tf32"
-    cudnn.deterministic, cudnn.benchmark = True, False
+    cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
     try:
         yield
     finally:

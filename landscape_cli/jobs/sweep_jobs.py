@@ -17,7 +17,8 @@ from landscape_cli.jobs.beginnings import without_places
 from landscape_cli.jobs.subjects import load_data
 from landscape_cli.jobs.sweep_settings import SETTINGS, Room, effective
 from landscape_cli.jobs.sweeps import SweepRun
-from landscape_cli.jobs.training import EVALUATED, Progress, TrainJob, configuration, run_training
+from landscape_cli.jobs.training import EVALUATED, TrainJob, configuration, run_training
+from landscape_cli.jobs.training_loop import Progress
 from landscape_cli.networks.registry import NetworkSpec, check_name, resolve
 from landscape_cli.store.runs import Run, first_difference, is_run
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from landscape_cli.compute.training.protocol import Protocol, Seeds
+from landscape_cli.compute.training.trainer import Trainer
 from landscape_cli.datasets import DataSpec
-from landscape_cli.errors import ConflictError, DataError, DeviceError, DivergedError, InterruptedRunError
-from landscape_cli.jobs import training
+from landscape_cli.errors import ConflictError, DataError, DivergedError, InterruptedRunError
+from landscape_cli.jobs import training_loop
 from landscape_cli.jobs.states import resume_point
 from landscape_cli.jobs.training import TrainJob, plan_training, run_training
 from landscape_cli.networks.registry import NetworkSpec
@@ -147,19 +148,14 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Press Ctrl-C when so many steps are done."""
-    original = training.train
+    original = Trainer.advance
 
-    def counted(*arguments: object, **options: object):
-        told = options["on_step"]
+    def counted(trainer: Trainer) -> None:
+        original(trainer)
+        if trainer.taken == steps:
+            os.kill(os.getpid(), signal.SIGINT)
 
-        def on_step(step: int) -> None:
-            told(step)  # type: ignore[operator]
-            if step == steps:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        return original(*arguments, **{**options, "on_step": on_step})  # type: ignore[arg-type]
-
-    monkeypatch.setattr(training, "train", counted)
+    monkeypatch.setattr(Trainer, "advance", counted)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 7, 10, 13])
@@ -249,7 +245,7 @@ def test_kept_states_and_the_rolling_one(tmp_path: Path, monkeypatch: pytest.Mon
     for keep, states in (("last", [15]), ("none", [])):
         run_training(job(tmp_path / keep, keep_resume=keep))
         assert Run.open(tmp_path / keep).steps(RESUME) == states
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)  # a long way between checkpoints
+    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)  # a long way between checkpoints
     stop_after(monkeypatch, 8)
     with pytest.raises(InterruptedRunError):
         run_training(job(tmp_path / "long", record="last"))
@@ -296,14 +292,23 @@ def test_a_full_disk_in_the_middle_keeps_a_run_that_continues(
 
 def test_precisions(tmp_path: Path) -> None:
     short = Protocol(lr=0.05, epochs=1, batch_size=40)
-    for precision in ("float64", "bf16"):
+    for precision in ("float64", "bf16", "fp16"):
         run_training(job(tmp_path / precision, precision=precision, protocol=short))
     kinds = {
-        p: Run.open(tmp_path / p).checkpoint(5).headers()[0].tensors["head.weight"].dtype for p in ("float64", "bf16")
+        p: Run.open(tmp_path / p).checkpoint(5).headers()[0].tensors["head.weight"].dtype for p in ("float64", "bf16", "fp16")
     }
-    assert kinds == {"float64": "F64", "bf16": "F32"}
-    with pytest.raises(DeviceError, match="fp16"):
-        run_training(job(tmp_path / "fp16", precision="fp16"))
+    assert kinds == {"float64": "F64", "bf16": "F32", "fp16": "F32"}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_interrupted_in_half_precision(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_training(job(tmp_path / "whole", precision=precision))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 7)
+        with pytest.raises(InterruptedRunError):
+            run_training(job(tmp_path / "run", precision=precision))
+    run_training(job(tmp_path / "run", precision=precision))
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
 def test_a_preset_on_data_of_other_classes(tmp_path: Path) -> None:

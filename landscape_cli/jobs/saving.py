@@ -1,0 +1,103 @@
+"""Writing while training goes on: a thread that takes copies and puts them on the disk in their order."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+WAITING = 2  # saves that may wait: more would only hold memory
+
+
+class Saver:
+    """Saves in the background, one after another, in the order they were handed in.
+
+    Nothing is lost quietly: leaving the block waits until all is written, and a save that fails (a full disk) drops
+    those after it, which would stand on it, and raises its error at the next save, flush, or the end. A process that is
+    killed loses what had not been written, as if it had been killed a moment earlier.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+        if error is None or isinstance(error, Exception):  # a stop from outside is not answered with another error
+            self._raise()
+
+    def save(self, work: Callable[[], None]) -> None:
+        """Hand in work; waits only where two saves wait already.
+
+        Raises:
+            LandscapeError: What an earlier save failed with.
+        """
+        self._raise()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
+            self._thread.start()
+        self._waiting.put(work)
+
+    def flush(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            LandscapeError: What a save failed with.
+        """
+        self._waiting.join()
+        self._raise()
+
+    def _run(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            try:
+                if self._error is None:
+                    work()
+            except BaseException as error:  # handed over to the thread that trains
+                self._error = error
+            finally:
+                self._waiting.task_done()
+        self._waiting.task_done()
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+class Snapshot:
+    """Copies of tensors, on the CPU, of what they hold now; training may change them at once.
+
+    From a CUDA device the copies are under way when this returns: :meth:`tensors` waits for them, in the thread that
+    needs them.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._copies: dict[str, Tensor] = {}
+        self._done: torch.cuda.Event | None = None
+        for name, tensor in tensors.items():
+            if tensor.device.type == "cuda":
+                host = torch.empty_like(tensor, device="cpu", pin_memory=True)
+                self._copies[name] = host.copy_(tensor.detach(), non_blocking=True)
+                self._done = self._done or torch.cuda.Event()  # type: ignore[no-untyped-call]
+            else:
+                self._copies[name] = tensor.detach().to("cpu", copy=True)
+        if self._done is not None:
+            self._done.record()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The copies."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._copies

@@ -1,5 +1,6 @@
 """Widths: one rule for every family."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ def scaled(channels: int, width: float) -> int:
     """A number of channels times a width multiplier, rounded.
 
     Raises:
-        NetworkError: If that leaves a layer empty.
+        NetworkError: If that leaves a layer empty, or the width is no finite number.
 
     >>> scaled(32, 0.5)
     16
     """
+    if not math.isfinite(width):
+        raise NetworkError(f"width {width} is no multiplier", "as in --width 0.5")
     result = round(channels * width)
     if result < 1:
         raise NetworkError(f"width {width} leaves a layer of {channels} channels empty", "choose a larger width")

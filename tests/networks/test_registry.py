@@ -1,4 +1,5 @@
 import itertools
+import math
 import sys
 import types
 from pathlib import Path
@@ -69,6 +70,9 @@ def test_widths(name: str) -> None:
         half, double = (build(NetworkSpec(name, {"width": w}), RGB, 10) for w in (0.5, 2.0))
         with pytest.raises(NetworkError, match=r"width 0\.0001 leaves a layer of \d+ channels empty"):
             build(NetworkSpec(name, {"width": 1e-4}), RGB, 10)
+        for width in (math.nan, math.inf):
+            with pytest.raises(NetworkError, match=f"width {width} is no multiplier"):
+                build(NetworkSpec(name, {"width": width}), RGB, 10)
     shapes = [dict(network.named_parameters()) for network in (half, double)]
     assert shapes[0].keys() == shapes[1].keys()
     for entry, small in shapes[0].items():

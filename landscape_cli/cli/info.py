@@ -84,6 +84,8 @@ def describe_run(run: Run) -> dict[str, Any]:
         last_step=config.get("end"),
         protocol={k: v for k, v in protocol.items() if v not in (None, [], 0, 0.0, "none")} or None,
         seeds=config.get("seeds"),
+        **({"labels": config["data"]["labels"]} if "labels" in (config.get("data") or {}) else {}),
+        **{name: config[name] for name in ("init", "init_from") if name in config},
         lineage=run.lineage,
         children=[child.name for child in children_of(run)] or None,
         checkpoint_steps=steps,

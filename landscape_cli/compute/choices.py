@@ -4,8 +4,8 @@ from typing import Literal
 
 Precision = Literal["float32", "float64", "tf32", "bf16", "fp16"]
 BatchNormMode = Literal["recompute", "lerp", "keep"]
-SplitName = Literal["train", "test"]
-SplitChoice = Literal["train", "test", "both"]
+SplitName = Literal["train", "test", "clean", "patch"]  # the last two of data that have them: patches:NAME
+SplitChoice = Literal["train", "test", "both", "clean", "patch"]
 Side = Literal["a", "b"]  # of a pair
 KeepResume = Literal["all", "last", "none"]
 Compile = Literal["auto", "none", "graph", "inductor"]

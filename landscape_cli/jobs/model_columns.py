@@ -106,6 +106,7 @@ def _run_columns(run: Run) -> dict[str, Any]:
         **{name: record[name] for name in ("parent", "spawn_step", "spawn_epoch", "child", "linearized")},
         **{name: data.get(name) for name in ("train_size", "label_noise")},
         **({"train_labels": data["labels"]} if "labels" in data else {}),
+        **({"init": config["init"]} if "init" in config else {}),
         **{name: value or None for name, value in protocol.items() if name not in first and isinstance(value, list)},
         **{name: value for name, value in protocol.items() if name not in first and not isinstance(value, list)},
     }

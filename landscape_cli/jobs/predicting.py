@@ -113,10 +113,11 @@ class PredictionRun:
         self._operations: dict[str, int] = {}
         whole = _one_data_set(subjects, data)
         self.index = {split: job.samples.index(whole.split(split).labels, whole.classes) for split in job.outs}
-        parts = {"train": whole.train, "test": whole.test}
+        parts = whole.parts
         if job.samples.samples is not None or job.samples.ids is not None:  # all of them need no copy
             parts |= {split: whole.split(split).take(index) for split, index in self.index.items()}
-        self.data = replace(whole, train=parts["train"], test=parts["test"])
+        probes = {name: parts[name] for name in whole.probes}
+        self.data = replace(whole, train=parts["train"], test=parts["test"], probes=probes)
         self.sets = {split: self._set(whole, split) for split in job.outs}
         self.models = self._models(subjects, whole)
         self.own: list[str] = []

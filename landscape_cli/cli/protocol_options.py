@@ -6,7 +6,7 @@ import typer
 
 from landscape_cli.cli.options import complete_presets
 from landscape_cli.cli.output import print_text
-from landscape_cli.compute.choices import InitName, KeepResume
+from landscape_cli.compute.choices import KeepResume
 from landscape_cli.compute.training.presets import PRESETS
 from landscape_cli.compute.training.protocol import OptimizerName, ScheduleName
 from landscape_cli.errors import UsageError
@@ -88,10 +88,12 @@ InitSeed = Annotated[
     int | None, typer.Option("--init-seed", help="Of initial weights; default --seed.", rich_help_panel=STREAMS)
 ]
 Init = Annotated[
-    InitName,
+    str,
     typer.Option(
         "--init",
-        help="Initial weights: default, as the network draws them; corners, those of linear layers from N(0, 1).",
+        metavar="default|corners|corners:SEED",
+        help="Initial weights: as the network draws them, or those of linear layers from N(0, 1); with a seed, that "
+        "one's corner plus the network's own draw.",
         rich_help_panel=STREAMS,
     ),
 ]

@@ -9,7 +9,6 @@ SplitChoice = Literal["train", "test", "both", "clean", "patch"]
 Side = Literal["a", "b"]  # of a pair
 KeepResume = Literal["all", "last", "none"]
 Compile = Literal["auto", "none", "graph", "inductor"]
-InitName = Literal["default", "corners"]  # how initial weights are drawn
 
 
 def splits_of(choice: SplitChoice) -> tuple[SplitName, ...]:

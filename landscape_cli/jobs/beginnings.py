@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from landscape_cli.compute.choices import InitName
 from landscape_cli.compute.training.corners import move_to_corner
+from landscape_cli.compute.training.protocol import parse_init
 from landscape_cli.datasets import DataSet
 from landscape_cli.errors import CheckpointError, ConflictError, UsageError
 from landscape_cli.jobs.states import Tensors
@@ -22,19 +22,21 @@ from landscape_cli.store.locate import locate, split_time
 from landscape_cli.store.runs import Run, is_run
 
 
-def initial_network(spec: NetworkSpec, data: DataSet, *, seed: int, init: InitName = "default") -> nn.Module:
+def initial_network(spec: NetworkSpec, data: DataSet, *, seed: int, init: str = "default") -> nn.Module:
     """A network on the CPU with the weights that a run of this seed begins with.
 
     Raises:
+        UsageError: If there are no such initial weights.
         NetworkError: If corners are asked for and it has no linear layer.
     """
     network = build_network(spec, data, seed=seed)
-    if init == "corners":
-        move_to_corner(network, seed)
+    corner, own = parse_init(init)
+    if corner:
+        move_to_corner(network, seed if own is None else own, add=own is not None)
     return network
 
 
-def beginning_entries(init: InitName, init_from: str | None, out: Path) -> dict[str, Any]:
+def beginning_entries(init: str, init_from: str | None, out: Path) -> dict[str, Any]:
     """What the configuration of a run has of its beginning: nothing for the default, as in runs older than the choice.
 
     Of another run's weights it has the content hash, and the path from ``out``, so that a folder of runs can be moved.

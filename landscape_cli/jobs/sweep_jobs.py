@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape_cli.compute.training.presets import preset
-from landscape_cli.compute.training.protocol import Protocol, Seeds
+from landscape_cli.compute.training.protocol import Protocol, Seeds, parse_init
 from landscape_cli.compute.training.recording import recorded_steps
 from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.datasets import DataSet
@@ -70,6 +70,7 @@ def train_job(
     try:
         protocol = Protocol(**_fields("protocol", values, without=("preset",)))
         data = DataSpec(**_fields("data", values))
+        parse_init(values["init"])
     except UsageError as error:
         raise UsageError(f"{run.name}: {error.message}", "change the sweep file; 'landscape train --help'") from None
     return TrainJob(
@@ -182,10 +183,18 @@ def run_one(job: TrainJob, progress: Progress | None = None) -> dict[str, Any]:
         return run_training(job, progress)
     except InterruptedRunError:
         raise
-    except DivergedError:
-        return Run.open(job.out).record(skipped=False)
     except LandscapeError as error:
-        raise named(error, job) from error
+        found = kept_as_it_is(job, error)
+        if isinstance(found, LandscapeError):
+            raise found from error
+        return found
+
+
+def kept_as_it_is(job: TrainJob, error: LandscapeError) -> dict[str, Any] | LandscapeError:
+    """What an error means for one run of many: the record of a run that diverged, or the failure with its name."""
+    if isinstance(error, DivergedError):
+        return Run.open(job.out).record(skipped=False)
+    return named(error, job)
 
 
 def named(error: LandscapeError, job: TrainJob) -> LandscapeError:

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 from landscape_cli import plugins
-from landscape_cli.compute.choices import InitName, KeepResume, Precision
+from landscape_cli.compute.choices import KeepResume, Precision
 from landscape_cli.compute.training.presets import preset
 from landscape_cli.compute.training.protocol import Protocol
 from landscape_cli.datasets.registry import DataSpec
@@ -62,7 +62,7 @@ SETTINGS: dict[str, Setting] = {
         *_of_dataclass(Protocol, "protocol", {}),
         Setting("seed", int, 0, "seeds", "seed"),
         *(Setting(f"{stream}-seed", int | None, None, "seeds", stream) for stream in _STREAMS),
-        Setting("init", InitName, "default", "job", "init"),
+        Setting("init", str, "default", "job", "init"),
         Setting("init-from", str | None, None, "job", "init_from"),
         Setting("checkpoints", str, "auto", "job", "record"),
         Setting("resume-states", KeepResume, "all", "job", "keep_resume"),

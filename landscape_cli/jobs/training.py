@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from landscape_cli.compute.choices import Compile, InitName, KeepResume, Precision
+from landscape_cli.compute.choices import Compile, KeepResume, Precision
 from landscape_cli.compute.device import Placement, math_mode, place, placement, set_threads
 from landscape_cli.compute.evaluation import forward_operations
 from landscape_cli.compute.samples import Samples
@@ -40,7 +40,7 @@ class TrainJob:
         data: Which data.
         protocol: How to train.
         seeds: Seeds of the streams.
-        init: How initial weights are drawn.
+        init: How initial weights are drawn: ``default``, ``corners`` or ``corners:SEED``.
         init_from: Begin with the weights and buffers of this checkpoint: ``RUN``, ``RUN@TIME`` or a file.
         record: When to record; see :func:`landscape_cli.compute.training.recording.recorded_steps`.
         keep_resume: Optimiser states to keep: beside every checkpoint, of the last one, or none once finished.
@@ -64,7 +64,7 @@ class TrainJob:
     data: DataSpec
     protocol: Protocol
     seeds: Seeds = field(default_factory=Seeds)
-    init: InitName = "default"
+    init: str = "default"
     init_from: str | None = None
     record: str = "auto"
     keep_resume: KeepResume = "all"

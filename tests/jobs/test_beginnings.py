@@ -182,6 +182,13 @@ def test_corners_are_unit_normal_weights_near_certainty() -> None:
     assert all(torch.equal(again[name], drawn[name]) for name in drawn)
     other = initial_network(spec, data, seed=4, init="corners").state_dict()
     assert not torch.equal(other["head.weight"], drawn["head.weight"])
+    near = [initial_network(spec, data, seed=seed, init="corners:3").state_dict() for seed in (3, 8)]
+    for seed, state in zip((3, 8), near, strict=True):  # one corner, each around it with its own usual weights
+        own = build_network(spec, data, seed=seed).state_dict()
+        torch.testing.assert_close(state["linear1.weight"], drawn["linear1.weight"] + own["linear1.weight"])
+        assert torch.equal(state["head.bias"], own["head.bias"])
+    with pytest.raises(UsageError, match="no initial weights 'corner'"):
+        initial_network(spec, data, seed=3, init="corner")
     assert initial_network(spec, data, seed=3).state_dict()["head.weight"].equal(usual["head.weight"])
 
 

@@ -10,6 +10,7 @@ from landscape_cli.times import Time, parse_time
 OptimizerName = Literal["sgd", "nesterov", "adam", "adamw"]
 ScheduleName = Literal["constant", "step", "cosine", "linear"]
 
+_INIT = re.compile(r"default|corners(?::(\d+))?")
 _AUGMENT = re.compile(r"(crop)(?::(\d+))?|(flip)")
 
 
@@ -153,6 +154,24 @@ def parse_augment(text: str) -> Augmentation:
         else:
             flip = True
     return Augmentation(padding, flip)
+
+
+def parse_init(text: str) -> tuple[bool, int | None]:
+    """Read how initial weights are drawn: ``default``, ``corners``, ``corners:SEED``.
+
+    Returns:
+        Whether at a corner, and its own seed; None for that of the initial weights.
+
+    Raises:
+        UsageError: If it is none of them.
+
+    >>> parse_init("corners:3")
+    (True, 3)
+    """
+    match = _INIT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"there are no initial weights '{text}'", "they are default, corners or corners:SEED")
+    return text != "default", int(match[1]) if match[1] else None
 
 
 def parse_until(text: str) -> tuple[bool, Time]:

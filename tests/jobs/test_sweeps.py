@@ -205,3 +205,37 @@ def test_the_small_sweep_is_small() -> None:
     found = expand(read_sweep(EXAMPLES / "digits.toml"))
     assert len(found) == 2 * (2 * 3 - 1)
     assert len(expand(read_sweep(EXAMPLES / "digits.toml", ["seed=0"]))) == 5
+
+
+def test_the_synthetic_students_of_mao_et_al() -> None:
+    """App. E: 160 configurations of each data set; the students of METHODS §4."""
+    from landscape_cli.networks.registry import NetworkSpec, build
+
+    found = [effective(run.settings) for run in expand(read_sweep(EXAMPLES / "mao2023-synthetic.toml"))]
+    assert len(found) == 2 * 160
+    assert {values["data"] for values in found} == {"synthetic:sloppy", "synthetic:isotropic"}
+    for name in ("synthetic:sloppy", "synthetic:isotropic"):
+        own = [values for values in found if values["data"] == name]
+        keys = ("optimizer", "batch-size", "weight-decay", "seed")
+        assert len({(*(v[key] for key in keys), str(v["network-option"])) for v in own}) == len(own) == 160
+        assert {tuple(v["network-option"]["widths"]) for v in own} == {(512,), (512, 512)}
+    for values in found:
+        assert values["lr"] == pytest.approx(0.1 * values["batch-size"] / 200)
+        assert values["momentum"] == (0.9 if values["optimizer"] == "nesterov" else 0.0)
+    counts = {
+        tuple(o["widths"]): sum(p.numel() for p in build(NetworkSpec("mlp", o), (200,), 5).parameters())
+        for o in (v["network-option"] for v in found[:160])
+    }
+    assert counts == {(512,): 201 * 512 + 513 * 5, (512, 512): 201 * 512 + 513 * 512 + 513 * 5}
+    layers = [type(layer).__name__ for layer in build(NetworkSpec("mlp", found[0]["network-option"]), (200,), 5)]
+    assert layers == ["Flatten", "Linear", "ReLU", "BatchNorm1d", "Linear"]
+
+
+def test_the_corners_of_mao_et_al() -> None:
+    found = [effective(run.settings) for run in expand(read_sweep(EXAMPLES / "mao2023-corners.toml"))]
+    assert len(found) == 2 * 10 * 200
+    for corner in range(10):
+        own = [values for values in found if values["init"] == f"corners:{corner}"]
+        assert len(own) == 2 * 200
+        assert len({(v["data"], v["optimizer"], v["weight-decay"], v["seed"]) for v in own}) == 400
+    assert {values["batch-size"] for values in found} == {100}

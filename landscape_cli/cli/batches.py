@@ -31,20 +31,20 @@ class Batch:
     Args:
         work: The runs.
         outlines: What each comes to, or why it cannot start.
-        processes: How many at once.
+        at_once: How many at once.
     """
 
     work: "Sequence[TrainJob]"
     outlines: "Sequence[Outline | LandscapeError]"
-    processes: int
+    at_once: int
 
 
 def survey_batch(work: "Sequence[TrainJob]", jobs: int | None, device: str) -> Batch:
     """Look at runs before anything starts; ``jobs`` is how many at once, None for one a core."""
     from landscape_cli.jobs.sweep_jobs import survey
-    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.executors import at_once
 
-    return Batch(work, survey(work), processes_for(len(work), jobs, device))
+    return Batch(work, survey(work), at_once(len(work), jobs, device))
 
 
 def refuse(batch: Batch) -> None:
@@ -72,13 +72,12 @@ def train(output: Output, batch: Batch, title: str, *, diverged: bool = True) ->
         BatchError: If some failed; each was named, and the others are done.
         InterruptedRunError: If the user stopped them; the same command continues.
     """
-    from landscape_cli.jobs.sweep_jobs import run_one
     from landscape_cli.scale.together import train_all
 
     work, outlines = batch.work, batch.outlines
     todo = [n for n, outline in enumerate(outlines) if not isinstance(outline, LandscapeError) and not outline.settled]
     with output.batch(max(1, len(todo)), title) as show:
-        results = train_all([work[n] for n in todo], processes=batch.processes, progress=show, function=run_one)
+        results = train_all([work[n] for n in todo], at_once=batch.at_once, progress=show, keep_diverged=True)
         counts = _emit(output, batch, ((todo[n], result) for n, result in results), diverged=diverged)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     output.note(f"{len(work)} runs: {told}")
@@ -135,10 +134,10 @@ def plan(output: Output, batch: Batch) -> None:
             output.emit(one)
             show(len(plans), len(batch.work))
     whole = totals(plans)
-    time = "" if whole["seconds"] is None else f", about {what.duration(whole['seconds'] / max(1, batch.processes))}"
+    time = "" if whole["seconds"] is None else f", about {what.duration(whole['seconds'] / max(1, batch.at_once))}"
     output.note(
         f"{whole['runs']} runs: {whole['settled']} done, {whole['problems']} that cannot be made; left are "
-        f"{what.amount(whole['bytes'])}B, {whole['operations']:.3g} operations{time} with {batch.processes} at once"
+        f"{what.amount(whole['bytes'])}B, {whole['operations']:.3g} operations{time} with {batch.at_once} at once"
     )
     output.finish()
     problems: dict[str, list[dict[str, Any]]] = {}

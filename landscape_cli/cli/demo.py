@@ -48,13 +48,13 @@ def command(
     from landscape_cli.jobs.training import TrainJob
     from landscape_cli.plots.barrier import barrier_figure
     from landscape_cli.plots.style import available, save
-    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.executors import at_once
     from landscape_cli.scale.together import train_all
 
     def made(work: list[TrainJob], what: str) -> list[str]:
         paths = []
         with output.batch(len(work), what) as show:
-            for _, result in train_all(work, processes=processes_for(len(work), jobs, "cpu"), progress=show):
+            for _, result in train_all(work, at_once=at_once(len(work), jobs, "cpu"), progress=show):
                 if isinstance(result, LandscapeError):
                     output.warn(result)  # one diverged child more or less: its pair is left out
                 else:

@@ -95,7 +95,7 @@ def command(
     from landscape_cli.jobs.linearizing import Comparisons, LinearizePlan, linearize_work, planned, prepared
     from landscape_cli.jobs.regressing import RegressionPlan, plan_regressions, run_regressions
     from landscape_cli.jobs.subjects import chosen_data, chosen_network
-    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.executors import at_once
     from landscape_cli.scale.together import train_all
 
     subjects: list[dict[str, Any]] = [
@@ -125,7 +125,7 @@ def command(
     ready = [prepared(one) for one in work]
     comparisons = Comparisons(work)
     with output.batch(len(ready), "linearised runs") as show:
-        for number, result in train_all(ready, processes=processes_for(len(ready), jobs, device), progress=show):
+        for number, result in train_all(ready, at_once=at_once(len(ready), jobs, device), progress=show):
             shown = comparisons.add(number, result) if low_lr and isinstance(result, dict) else result
             if shown is not None:
                 output.take(shown, len(ready))

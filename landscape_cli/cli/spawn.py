@@ -81,7 +81,7 @@ def command(
     from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, with_origin
     from landscape_cli.jobs.subjects import chosen_data, chosen_network
     from landscape_cli.jobs.training import plan_training
-    from landscape_cli.scale.executors import processes_for
+    from landscape_cli.scale.executors import at_once
     from landscape_cli.scale.together import train_all
 
     work = []
@@ -118,6 +118,6 @@ def command(
         return
     ready = [with_origin(plan, job) for plan, job in work]
     with output.batch(len(ready), "children") as show:
-        for _, result in train_all(ready, processes=processes_for(len(ready), jobs, device), progress=show):
+        for _, result in train_all(ready, at_once=at_once(len(ready), jobs, device), progress=show):
             output.take(result, len(ready))
     output.finish(len(ready), "children")

@@ -13,7 +13,7 @@ from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.datasets import DataSet
 from landscape_cli.datasets.registry import DataSpec
 from landscape_cli.errors import DataError, DivergedError, InterruptedRunError, LandscapeError, UsageError
-from landscape_cli.jobs.beginnings import without_places
+from landscape_cli.jobs.beginnings import beginning_entries, without_places
 from landscape_cli.jobs.subjects import load_data
 from landscape_cli.jobs.sweep_settings import SETTINGS, Room, effective
 from landscape_cli.jobs.sweeps import SweepRun
@@ -143,6 +143,7 @@ def _outline(job: TrainJob, data: DataSet) -> Outline:
         )
     steps_per_epoch = job.protocol.steps_per_epoch(len(data.train))
     end = total_steps(job.protocol, steps_per_epoch)
+    beginning_entries(job.init, job.init_from, job.out)  # missing weights are told before anything starts
     points = recorded_steps(job.record, steps_per_epoch=steps_per_epoch, start=0, end=end)
     evaluated = min(len(data.train), job.evaluate or max(EVALUATED, len(data.test)))
     return Outline(

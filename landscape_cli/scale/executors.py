@@ -6,19 +6,26 @@ import os
 import queue
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from types import FrameType
 from typing import Any
 
 from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.jobs.stopping import Stop, watching
 
 Result = dict[str, Any] | LandscapeError
 Progress = Callable[[int, int, int], None]  # number of the job, done, total
 
 POLL_SECONDS = 0.2
+REPORT_SECONDS = 0.05  # between two reports of a job: a small network takes thousands of steps a second
+STREAMS = 16  # runs that take turns on a GPU, where its memory holds them
 
 _reports: Any = None  # in a worker: the queue its progress goes to
+_in_hand = False  # in a worker: whether it has a job
 
 
 def cores() -> int:
@@ -26,14 +33,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processes_for(jobs: int, asked: int | None, device: str) -> int:
-    """How many jobs to run at once: as asked, else one a core on a CPU and one on anything else."""
-    if asked is not None:
-        return min(asked, jobs)
+def on_cuda(device: str) -> bool:
+    """Whether a device asked for means a CUDA device here."""
     import torch
 
-    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    return min(jobs, cores()) if on_cpu else 1
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def at_once(jobs: int, asked: int | None, device: str) -> int:
+    """How many runs at once: as asked, else one a core on a CPU, :data:`STREAMS` on a CUDA device, one elsewhere."""
+    if asked is not None:
+        return min(asked, jobs)
+    if on_cuda(device):
+        return min(jobs, STREAMS)
+    return min(jobs, cores()) if device in ("cpu", "auto") else 1
 
 
 def threads_for(processes: int) -> int | None:
@@ -98,28 +111,26 @@ def _pooled(
     waiting = iter(enumerate(jobs))
     next_out = 0
     try:
-        while True:
-            # No more jobs are handed in than can run: what waits here can be dropped.
-            while interrupted is None and len(running) < processes and (item := next(waiting, None)) is not None:
-                running[pool.submit(_work, function, *item)] = item[0]
-            if not running:
-                break
-            try:
-                done = desk.wait(running)
-            except KeyboardInterrupt:
-                interrupted = InterruptedRunError("stopped; the runs are kept", "the same command continues them")
-                desk.stop_workers()
-                continue
-            for future in done:
-                number = running.pop(future)
-                result = results[number] = future.result()
-                if isinstance(result, InterruptedRunError):
-                    interrupted = interrupted or result
-            while next_out in results:
-                result = results.pop(next_out)
-                if not isinstance(result, InterruptedRunError):
-                    yield next_out, result
-                next_out += 1
+        # A flag, and no exception in the middle of reading a queue: its lock would stay taken, and nobody read on.
+        with watching() as stop:
+            while True:
+                if stop.requested and interrupted is None:
+                    interrupted = InterruptedRunError("stopped; the runs are kept", "the same command continues them")
+                # No more jobs are handed in than can run: what waits here can be dropped.
+                while interrupted is None and len(running) < processes and (item := next(waiting, None)) is not None:
+                    running[pool.submit(_work, function, *item)] = item[0]
+                if not running:
+                    break
+                for future in desk.wait(running, stop):
+                    number = running.pop(future)
+                    result = results[number] = future.result()
+                    if isinstance(result, InterruptedRunError):
+                        interrupted = interrupted or result
+                while next_out in results:
+                    result = results.pop(next_out)
+                    if not isinstance(result, InterruptedRunError):
+                        yield next_out, result
+                    next_out += 1
     except BrokenProcessPool as error:
         raise LandscapeError(
             "a worker process was killed (out of memory?)", "give the same command with --jobs 1; it continues"
@@ -137,31 +148,35 @@ class _Desk:
         self.reports = reports
         self._progress = progress
         self._busy: set[int] = set()
+        self._asked: set[int] = set()
 
-    def wait(self, running: "Iterable[Future[Result]]") -> "set[Future[Result]]":
-        """Wait until a job is done, passing on what all workers report."""
+    def wait(self, running: "Iterable[Future[Result]]", stop: Stop) -> "set[Future[Result]]":
+        """Wait until a job is done, passing on what all workers report, and to them that they are to stop."""
         while True:
             self._read(POLL_SECONDS)
             done, _ = wait(running, timeout=0)
+            if stop.requested:
+                self._stop_workers()
             if done:
                 self._read(0)
                 return done
 
     def _read(self, timeout: float) -> None:
+        until = time.monotonic() + POLL_SECONDS  # many workers may report without a pause
         with contextlib.suppress(queue.Empty):
-            while True:
+            while time.monotonic() < until:
                 process, number, done, total = self.reports.get(timeout=timeout)
                 if number < 0:
                     (self._busy.add if done else self._busy.discard)(process)
                 elif self._progress is not None:
                     self._progress(number, done, total)
 
-    def stop_workers(self) -> None:
-        """Ask every process that has a job in hand to save and end it; idle ones are left in peace."""
-        self._read(0)
-        for process in self._busy:
+    def _stop_workers(self) -> None:
+        """Ask every process that has a job in hand, once, to save and end it; idle ones are left in peace."""
+        for process in self._busy - self._asked:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
+                os.kill(process, signal.SIGUSR1)
+        self._asked |= self._busy
 
 
 def _context(module: str) -> Any:
@@ -177,20 +192,41 @@ def _context(module: str) -> Any:
 def _begin_worker(reports: Any) -> None:
     global _reports
     _reports = reports
+    reports.cancel_join_thread()  # an ending worker need not wait until somebody has read how far it was
     # Ctrl-C reaches the whole process group: a job that runs watches for it, an idle worker must not die loudly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, _pass_on)
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    """In a worker: tell the job in hand to stop, as soon as it listens (it may be loading its data still)."""
+    listener = signal.getsignal(signal.SIGTERM)
+    if callable(listener):
+        listener(signal.SIGTERM, frame)
+    elif _in_hand:
+        again = threading.Timer(POLL_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
 
 def _work(function: Callable[..., dict[str, Any]], number: int, job: Any) -> Result:
+    global _in_hand
     process = os.getpid()
+    told = -REPORT_SECONDS
 
     def report(done: int, total: int) -> None:
-        _reports.put((process, number, done, total))
+        nonlocal told
+        now = time.monotonic()
+        if done >= total or now - told >= REPORT_SECONDS:
+            told = now
+            _reports.put((process, number, done, total))
 
+    _in_hand = True
     _reports.put((process, -1, True, True))
     try:
         return function(job, report)
     except LandscapeError as error:
         return error
     finally:
+        _in_hand = False
         _reports.put((process, -1, False, False))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape_cli.scale.executors import cores, processes_for, threads_for
+from landscape_cli.scale.executors import at_once, cores, threads_for
 from landscape_cli.store.runs import Run
 from tests.conftest import REPOSITORY, TRAIN, Cli
 
@@ -53,10 +53,10 @@ def test_each_run_is_the_one_that_its_seed_makes_alone(cli: Cli, tmp_path: Path)
             Run.open(tmp_path / f"alone{seed}").document["config"],
         )
         assert together.document["config"] == config
-        assert together.document["environment"]["together"] == {"runs": 3, "processes": 2, "way": "processes"}
+        assert together.document["environment"]["together"] == {"runs": 3, "at_once": 2, "way": "processes"}
     assert len({Run.open(tmp_path / f"alone{n}").checkpoints()[-1].hash() for n in (0, 1, 5)}) == 3
     beside = Run.open(tmp_path / "5" / "one").document["environment"]["together"]
-    assert beside == {"runs": 3, "processes": 1, "way": "one after another"}
+    assert beside == {"runs": 3, "at_once": 1, "way": "one after another"}
     assert Run.open(tmp_path / "alone5").document["environment"]["together"] is None
 
 
@@ -84,7 +84,7 @@ def test_a_stream_with_a_seed_of_its_own_keeps_it(cli: Cli, tmp_path: Path) -> N
 def test_the_cores_are_shared_out(cli: Cli, tmp_path: Path) -> None:
     """So that a run's bits do not depend on how many of its company are left to do."""
     cli(*SHARED, "--seeds", "0..1", "--out", tmp_path / "run")
-    expected = threads_for(processes_for(2, None, "cpu"))
+    expected = threads_for(at_once(2, None, "cpu"))
     assert Run.open(tmp_path / "run-seed0").threads == (expected or cores())
     Run.open(tmp_path / "run-seed1").update(status="running")
     (tmp_path / "run-seed1" / "run.json").unlink()

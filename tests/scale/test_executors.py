@@ -10,7 +10,7 @@ import pytest
 
 from landscape_cli.errors import DataError, InterruptedRunError, LandscapeError
 from landscape_cli.jobs.stopping import watching
-from landscape_cli.scale.executors import cores, processes_for, run_all, threads_for
+from landscape_cli.scale.executors import STREAMS, at_once, cores, run_all, threads_for
 
 
 def work(job: dict, progress) -> dict:
@@ -70,6 +70,51 @@ def test_ctrl_c_lets_every_job_save(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["saved0", "saved1", "started0", "started1"]
 
 
+def chatter(job: dict, progress) -> dict:
+    """Report far more than a pipe holds, again and again."""
+    with watching() as stop:
+        Path(job["started"]).touch()
+        while not stop.requested:
+            progress(1, 1)
+    raise InterruptedRunError("stopped", "the same command continues")
+
+
+def deaf_at_first(job: dict, progress) -> dict:
+    """As a run that loads its data before it listens."""
+    Path(job["started"]).touch()
+    time.sleep(1.0)
+    return wait_for_signal(job, progress)
+
+
+@pytest.mark.parametrize("function", [chatter, deaf_at_first])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_jobs_that_talk_much_or_listen_late_are_stopped_too(tmp_path: Path, function, number: int) -> None:
+    jobs = [{"started": str(tmp_path / f"started{i}"), "saved": str(tmp_path / f"saved{i}")} for i in range(3)]
+
+    def press() -> None:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("started*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(InterruptedRunError, match="stopped"):
+        list(run_all(function, jobs, processes=2, progress=lambda *told: None))
+    assert not (tmp_path / "started2").exists()
+
+
+def test_reports_that_nobody_reads_do_not_keep_a_worker_from_ending() -> None:
+    """4 MB of them: the reader is slow, and is gone when the job is done."""
+    results = list(run_all(talk, [{}, {}], processes=2, progress=lambda *told: time.sleep(0.001)))
+    assert [result["said"] for _, result in results] == [50_000] * 2
+
+
+def talk(job: dict, progress) -> dict:
+    for _ in range(50_000):
+        progress(1, 1)
+    return {"said": 50_000}
+
+
 def test_interruption_of_an_inline_job_goes_up() -> None:
     def interrupted(job: dict, progress) -> dict:
         raise InterruptedRunError("stopped")
@@ -79,11 +124,13 @@ def test_interruption_of_an_inline_job_goes_up() -> None:
 
 
 def test_how_many_at_once() -> None:
-    assert processes_for(1, None, "cpu") == 1
-    assert processes_for(100, None, "cpu") == cores()
-    assert processes_for(100, 3, "cpu") == 3
-    assert processes_for(2, 8, "cuda") == 2
-    assert processes_for(8, None, "cuda") == 1
+    assert at_once(1, None, "cpu") == 1
+    assert at_once(100, None, "cpu") == cores()
+    assert at_once(100, 3, "cpu") == 3
+    assert at_once(2, 8, "cuda") == 2
+    assert at_once(8, None, "cuda") == 8
+    assert at_once(99, None, "cuda") == STREAMS
+    assert at_once(8, None, "mps") == 1
     assert threads_for(1) is None
     assert threads_for(2 * cores()) == 1
 

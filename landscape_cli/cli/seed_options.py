@@ -7,7 +7,7 @@ import typer
 
 from landscape_cli.cli import batches
 from landscape_cli.cli.output import Output
-from landscape_cli.errors import UsageError
+from landscape_cli.errors import LandscapeError, UsageError
 from landscape_cli.jobs.sweep_settings import SETTINGS, axis
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def train_each(
         dry_run: Plan only.
 
     Raises:
+        LandscapeError: If none can start: what is wrong with one seed's data is wrong with all.
         BatchError: If some failed; each was named, and the others are done.
     """
     from dataclasses import replace
@@ -92,4 +93,6 @@ def train_each(
         batches.plan(output, batch)
         return
     batches.refuse(batch)
+    if isinstance(problem := batch.outlines[0], LandscapeError):
+        raise problem
     batches.train(output, batch, f"train {job.out.name}")

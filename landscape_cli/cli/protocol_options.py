@@ -6,6 +6,7 @@ import typer
 
 from landscape_cli.cli.options import complete_presets
 from landscape_cli.cli.output import print_text
+from landscape_cli.compute.choices import Compile as CompileChoice
 from landscape_cli.compute.choices import KeepResume
 from landscape_cli.compute.training.presets import PRESETS
 from landscape_cli.compute.training.protocol import OptimizerName, ScheduleName
@@ -14,6 +15,7 @@ from landscape_cli.errors import UsageError
 PROTOCOL = "Protocol"
 STREAMS = "Random streams"
 RECORDING = "Recording"
+SPEED = "Speed"
 CHILDREN = "Children"
 CHANGES = "What the children do differently"
 
@@ -82,6 +84,25 @@ Augment = Annotated[
 PrimeBn = Annotated[
     int,
     typer.Option("--prime-bn", help="Batches that set batch-norm statistics before step 0.", rich_help_panel=PROTOCOL),
+]
+
+Compile = Annotated[
+    CompileChoice,
+    typer.Option(
+        "--compile",
+        envvar="LANDSCAPE_COMPILE",
+        help="How steps are made: recorded once and replayed with the same bits (graph; auto where a GPU can), "
+        "compiled by torch with a rounding of its own (inductor), or one operation after another (none).",
+        rich_help_panel=SPEED,
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic/--no-deterministic",
+        help="Only kernels that give the same bits each time, or the fastest on trial (on a GPU).",
+        rich_help_panel=SPEED,
+    ),
 ]
 
 InitSeed = Annotated[
@@ -188,6 +209,20 @@ NewFactor = Annotated[float | None, typer.Option("--factor", help="Of each step.
 NewEpochs = Annotated[float | None, typer.Option("--epochs", help="Of the schedule.", rich_help_panel=CHANGES)]
 NewWeightDecay = Annotated[float | None, typer.Option("--weight-decay", help="Decay.", rich_help_panel=CHANGES)]
 NewAugment = Annotated[str | None, typer.Option("--augment", help="Augmentation.", rich_help_panel=CHANGES)]
+
+
+NewCompile = Annotated[
+    CompileChoice | None,
+    typer.Option("--compile", help="auto, none, graph or inductor; default the parent's.", rich_help_panel=SPEED),
+]
+NewDeterministic = Annotated[
+    bool | None,
+    typer.Option(
+        "--deterministic/--no-deterministic",
+        help="Only kernels that give the same bits each time; default as the parent.",
+        rich_help_panel=SPEED,
+    ),
+]
 
 
 def given(context: typer.Context, name: str) -> bool:

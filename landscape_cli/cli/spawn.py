@@ -58,6 +58,8 @@ def command(
     precision: Annotated[
         Precision | None, typer.Option(help="Default: the parent's.", rich_help_panel=options.COMMON)
     ] = None,
+    compile: how.NewCompile = None,
+    deterministic: how.NewDeterministic = None,
     threads: options.Threads = None,
     force: options.Force = False,
     format: options.FormatOption = "auto",
@@ -104,6 +106,8 @@ def command(
             keep_resume=resume_states,
             device=device,
             precision=precision,
+            compile=compile,
+            deterministic=deterministic,
             # A child that is to repeat its parent bit for bit needs its parent's number of threads.
             threads=threads or (run.threads if same_stream else None),
             evaluate=eval_train,

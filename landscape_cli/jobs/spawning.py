@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from landscape_cli.compute.choices import KeepResume, Precision
+from landscape_cli.compute.choices import Compile, KeepResume, Precision
 from landscape_cli.compute.device import math_mode, place
 from landscape_cli.compute.device import placement as placement_of
 from landscape_cli.compute.streams import stream_seed
@@ -21,6 +21,7 @@ from landscape_cli.jobs.beginnings import initial_network, put_other_weights, re
 from landscape_cli.jobs.states import origin_state, resume_point
 from landscape_cli.jobs.subjects import load_data, load_state, samples_of
 from landscape_cli.jobs.training import TrainJob
+from landscape_cli.jobs.training_loop import AUTOCAST
 from landscape_cli.networks.registry import NetworkSpec
 from landscape_cli.store.checkpoints import tensors_hash, write_tensors
 from landscape_cli.store.locks import exclusive
@@ -51,6 +52,8 @@ class SpawnPlan:
         keep_resume: See TrainJob.
         device: See TrainJob.
         precision: None for the parent's.
+        compile: How steps are made; None for the parent's way.
+        deterministic: See TrainJob; None for the parent's choice.
         threads: See TrainJob.
         evaluate: Training samples in the metrics; None for the parent's number.
         command: The command line, for the record.
@@ -74,6 +77,8 @@ class SpawnPlan:
     keep_resume: KeepResume = "last"
     device: str = "auto"
     precision: Precision | None = None
+    compile: Compile | None = None
+    deterministic: bool | None = None
     threads: int | None = None
     evaluate: int | None = None
     command: str = ""
@@ -181,6 +186,8 @@ def _job(plan: SpawnPlan, protocol: Protocol, time: Time, step: int, end: int, c
         },
         device=plan.device,
         precision=plan.precision or config["precision"],
+        compile=plan.compile or config.get("compile", "auto"),
+        deterministic=config.get("deterministic", True) if plan.deterministic is None else plan.deterministic,
         threads=plan.threads,
         evaluate=plan.evaluate or config["evaluated"],
         command=plan.command,
@@ -213,7 +220,8 @@ def materialize(plan: SpawnPlan, step: int) -> str:
         return parent.checkpoint(step).hash()
     config = parent.document["config"]
     data = load_data(plan.data)
-    where = placement_of(plan.device, "float64" if config["precision"] == "float64" else "float32")
+    precision = config["precision"]
+    where = placement_of(plan.device, "float32" if precision in AUTOCAST else precision)
     seeds = Seeds(**config["seeds"])
     beginning = recorded_beginning(parent)
     init = beginning.get("init", "default")
@@ -235,7 +243,7 @@ def materialize(plan: SpawnPlan, step: int) -> str:
     threads = torch.get_num_threads()
     torch.set_num_threads(parent.threads or threads)
     try:
-        with exclusive(parent.path), math_mode(where):
+        with exclusive(parent.path), math_mode(where, deterministic=config.get("deterministic", True)):
             states = train(
                 network,
                 samples_of(data.train, data.normalization, where),
@@ -244,7 +252,8 @@ def materialize(plan: SpawnPlan, step: int) -> str:
                 start=start,
                 end=step,
                 optimizer=optimizer,
-                autocast=torch.bfloat16 if config["precision"] == "bf16" else None,
+                autocast=AUTOCAST.get(config["precision"]),
+                compile=config.get("compile", "auto"),
                 prime=point is None and parent.lineage is None,
                 wanted=lambda done: done == step,
             )

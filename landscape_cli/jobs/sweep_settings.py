@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 from landscape_cli import plugins
-from landscape_cli.compute.choices import KeepResume, Precision
+from landscape_cli.compute.choices import Compile, KeepResume, Precision
 from landscape_cli.compute.training.presets import preset
 from landscape_cli.compute.training.protocol import Protocol
 from landscape_cli.datasets.registry import DataSpec
@@ -68,6 +68,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("resume-states", KeepResume, "all", "job", "keep_resume"),
         Setting("eval-train", int | None, None, "job", "evaluate"),
         Setting("precision", Precision, "float32", "job", "precision"),
+        Setting("compile", Compile, "auto", "job", "compile"),
+        Setting("deterministic", bool, True, "job", "deterministic"),
     )
 }
 

@@ -6,7 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
+from landscape_cli.compute.training.presets import PRESETS
+from landscape_cli.compute.training.protocol import Protocol
+from landscape_cli.compute.training.schedules import learning_rate
 from landscape_cli.datasets import DataSpec, load
+from landscape_cli.networks.registry import NetworkSpec, build
 from landscape_cli.store.metrics import read_metrics
 from landscape_cli.store.runs import Run
 from tests.conftest import TRAIN, Cli
@@ -125,3 +129,23 @@ def test_status_counts_the_runs_that_diverged(cli: Cli, tmp_path: Path) -> None:
     (counts,) = cli("status", tmp_path / "runs", "--summary").records
     assert (counts["runs"], counts["finished"], counts["diverged"], counts["progress"]) == (2, 1, 1, 1.0)
     assert cli("status", tmp_path / "runs", "--only", "diverged").records[0]["status"] == "diverged"
+
+
+def test_the_presets_of_the_lecture_are_the_published_protocol(cli: Cli, tmp_path: Path) -> None:
+    """Li, Wei and Ma's script: momentum 0.9 (Nesterov), decay 5e-4, batch 128, 60 epochs, 0.1 · 0.04 = 0.004."""
+    listed = cli("train", "--list-presets").out
+    rates = {"small": (0.004, 0.004), "large": (0.1, 0.1), "annealed": (0.1, 0.004)}
+    for name, (first, last) in rates.items():
+        entry = PRESETS[f"vetrov-{name}-lr"]
+        assert f"vetrov-{name}-lr" in listed
+        protocol = Protocol(**entry.settings)
+        assert (protocol.optimizer, protocol.momentum, protocol.weight_decay) == ("nesterov", 0.9, 5e-4)
+        assert (protocol.epochs, protocol.batch_size, protocol.augment) == (60, 128, "none")
+        at = [learning_rate(protocol, step, steps_per_epoch=390) for step in (0, 30 * 390 - 1, 30 * 390, 60 * 390 - 1)]
+        assert at == pytest.approx([first, first, last, last], rel=1e-12)
+    network = build(NetworkSpec(PRESETS["vetrov-small-lr"].network, {}), (3, 32, 32), 10)
+    assert sum(p.numel() for p in network.parameters()) == 17_116_634  # WRN-16-10, Zagoruyko and Komodakis: 17.1M
+    small = ["--network", "mlp", "-N", "widths=16", "--epochs", "1", "--threads", "1", "--device", "cpu"]
+    done = cli("train", "--preset", "vetrov-small-lr", "--data", "patches:digits", *small, "--out", tmp_path / "run")
+    assert done.status == 0, done.err
+    assert read_metrics(tmp_path / "run")[0]["lr"] == 0.004

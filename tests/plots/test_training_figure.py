@@ -1,5 +1,6 @@
 """Training curves: what is drawn is what runs recorded."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,19 @@ def test_a_curve_is_drawn_beside_the_line() -> None:
     (axes,) = barrier_figure(points, [], []).axes
     assert [line.get_label() for line in axes.lines] == ["along runs/curve", "B → A"]
     assert [max(line.get_ydata()) for line in axes.lines] == [12, 90]
+
+
+def test_clean_and_patch_only_errors_get_panels_where_they_are_recorded(tmp_path: Path) -> None:
+    rows = [
+        {"epoch": e, **{f"{s}_{q}": v for s in ("train", "test", "clean", "patch") for q in ("error", "loss")}}
+        for e, v in ((0.0, 0.9), (1.0, 0.5), (2.0, 0.25))
+    ]
+    for row, patch in zip(rows, (0.9, 0.8, 0.1), strict=True):
+        row["patch_error"] = patch
+    (tmp_path / "patched").mkdir()
+    (tmp_path / "patched" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    *_, clean, patch = training_figure([SAMPLES / "parent", tmp_path / "patched"]).axes
+    assert [line.get_xydata().tolist() for line in clean.lines] == [[[0, 90], [1, 50], [2, 25]]]
+    assert patch.lines[0].get_ydata() == pytest.approx([90, 80, 10])
+    assert patch.get_ylabel() == "error on the patch alone (%)"
+    assert len(training_figure([tmp_path / "patched"], width=3.4).axes) == 4

@@ -86,6 +86,23 @@ def _mao(network: str, optimizer: str) -> Preset:
     )
 
 
+def _vetrov(rate: float, *, annealed: bool) -> Preset:
+    steps = {"schedule": "step", "milestones": (30.0,), "factor": 0.04} if annealed else {"schedule": "constant"}
+    settings = {
+        "optimizer": "nesterov", "lr": rate, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 60.0, "batch_size": 128,
+        "augment": "none", **steps,
+    }  # fmt: skip
+    return Preset(
+        "wrn-16-10",
+        "cifar10",
+        10,
+        settings,
+        source="Vetrov's lecture, after Li et al. 2019",
+        axes="--data patches:cifar10:DIR",
+        record="every:1ep",
+    )
+
+
 PRIMED = 5  # batches before step 0: the paper says that statistics settle within 5–10
 
 # Fort et al.'s table leaves out the batch size (128 here, He et al.'s) and the augmentation (crop and flip here, which
@@ -104,6 +121,16 @@ PRESETS |= {
     f"mao2023-{network.removesuffix('-mao2023')}-{optimizer}": _mao(network, optimizer)
     for network in ("fc-mao2023", "allcnn", "wrn-10-4-8", "wrn-16-4-64", "convmixer", "vit")
     for optimizer in ("sgd", "nesterov", "adam")
+}
+
+# The lecture shows curves and no number. All numbers are Li, Wei and Ma's (arXiv:1907.04595, patch experiment) as their
+# published code has them: WRN-16-10, Nesterov SGD, 60 epochs without augmentation, and a small rate that is the large
+# one after annealing, 0.1 · 0.04. Their code anneals as the 30th epoch begins, the text after 30, as here. They show no
+# large rate without annealing beyond that point; the lecture speaks of one.
+PRESETS |= {
+    "vetrov-small-lr": _vetrov(0.004, annealed=False),
+    "vetrov-large-lr": _vetrov(0.1, annealed=False),
+    "vetrov-annealed-lr": _vetrov(0.1, annealed=True),
 }
 
 

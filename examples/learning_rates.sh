@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Small, large and annealed learning rates on two kinds of patterns, after Li, Wei and Ma 2019 and Vetrov's lecture, at
+# the size of a laptop: handwritten digits, a fifth of them plain, a fifth only a patch that tells the class, the rest
+# both. Three short runs and a picture: error on clean images, and on the patch alone.
+# About three minutes on two cores.    Usage: bash examples/learning_rates.sh [FOLDER]
+# Interrupted, the same command goes on. The experiment itself (WRN-16-10, a GPU):
+#   landscape train --preset vetrov-annealed-lr --data patches:cifar10:DIR --out runs/annealed
+set -euo pipefail
+mkdir -p "${1:-learning-rates}" && cd "${1:-learning-rates}"
+
+train() { # small, large or annealed
+    # 8×8 images have room for a patch of 3×3 only, with 9 numbers instead of 147: it is made three times as strong.
+    landscape train --preset "vetrov-$1-lr" --network wrn-10-1 --batch-size 32 \
+        --data patches:digits -D patch_position=corner -D patch_strength=0.3 \
+        --seed "${SEED:-0}" --checkpoints every:2ep --resume-states none --threads 1 --out "runs/$1" --quiet
+}
+export -f train
+
+printf '%s\n' small large annealed | xargs -P "${JOBS:-2}" -I NAME bash -c 'train NAME'
+landscape plot runs/small runs/large runs/annealed --title "Small, large and annealed learning rates" \
+    --out learning-rates.png --force
+
+# Where each went: the width of its minimum on clean images, and both kinds of errors as columns of predictions.
+landscape hessian runs/* --split clean --samples 355 > hessian.jsonl
+landscape predict runs/* --split clean --out clean.h5 > /dev/null
+landscape predict runs/* --split patch --out patch.h5 > /dev/null

@@ -9,9 +9,11 @@ import torch
 from landscape_cli.compute.training.protocol import Protocol
 from landscape_cli.errors import InterruptedRunError
 from landscape_cli.jobs.training import run_training
+from landscape_cli.jobs.turns import train_in_turns
 from landscape_cli.store.runs import Run
 from tests.conftest import SAMPLES, Cli
 from tests.jobs.test_training import contents, job, stop_after
+from tests.jobs.test_turns import several
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,7 +47,7 @@ def test_a_run_with_itself_is_exactly_zero(cli: Cli) -> None:
         assert {record[f"{risk}_{key}"] for risk in ("error", "loss") for key in ("sup", "mid", "chord")} == {0.0}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16", "tf32"])
+@pytest.mark.parametrize("precision", ["float32", "bf16", "tf32", "fp16"])
 def test_interrupted_and_continued_is_never_stopped(
     precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,3 +72,39 @@ def test_training_is_near_the_cpus(tmp_path: Path) -> None:
     cpu, gpu = (Run.open(tmp_path / device).checkpoint(5).tensors() for device in ("cpu", "cuda"))
     for name, tensor in cpu.items():
         assert torch.allclose(tensor.float(), gpu[name].float(), rtol=1e-3, atol=1e-3), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_replayed_steps_are_the_steps(optimizer: str, tmp_path: Path) -> None:
+    protocol = Protocol(
+        optimizer=optimizer,  # type: ignore[arg-type]
+        lr=0.01,
+        weight_decay=1e-3,
+        schedule="cosine",
+        epochs=3,
+        batch_size=30,
+        keep_last_batch=True,
+        augment="crop:1+flip",
+    )
+    for how in ("none", "graph"):
+        run_training(job(tmp_path / how, device="cuda", protocol=protocol, compile=how))
+    made = {way: Run.open(tmp_path / way).document["environment"]["steps"] for way in ("none", "graph")}
+    assert made == {"none": {"way": "eager"}, "graph": {"way": "graph"}}
+    assert contents(tmp_path / "none") == contents(tmp_path / "graph")
+
+
+def test_in_turns_on_streams_as_alone(tmp_path: Path) -> None:
+    for one in several(tmp_path / "alone"):
+        run_training(replace(one, device="cuda"))
+    jobs = [replace(one, device="cuda") for one in several(tmp_path / "turns")]
+    assert all(isinstance(outcome, dict) for _, outcome in train_in_turns(jobs, at_once=5))
+    for number in range(len(jobs)):
+        assert contents(tmp_path / "turns" / str(number)) == contents(tmp_path / "alone" / str(number))
+
+
+def test_patterns_and_curvature_are_near_the_cpus(cli: Cli) -> None:
+    one, other = SAMPLES / "early-a", SAMPLES / "early-b"
+    commands = {"distance": ["relu-dist", one, other], "lambda_max": ["hessian", one, "--samples", "300"]}
+    for key, command in commands.items():
+        cpu, gpu = (cli(*command, "--device", device, "--force").records[0] for device in ("cpu", "cuda"))
+        assert gpu[key] == pytest.approx(cpu[key], rel=1e-2)

@@ -57,6 +57,29 @@ def test_a_child_with_its_parents_streams_is_its_parent(parent: Run, at: str) ->
     assert child.steps()[-1] == 15
 
 
+@pytest.mark.parametrize("precision", ["float64", "bf16", "fp16"])
+def test_in_every_precision(precision: str, tmp_path: Path) -> None:
+    """A child from the parent's own state, one replayed through a step that has none, and the scale of an fp16 loss."""
+    run_training(job(tmp_path / "parent", precision=precision))
+    parent = Run.open(tmp_path / "parent")
+    for at in ("1ep", "step:7"):
+        (child,) = spawn(parent, at, same_stream=True, keep_resume="all")
+        assert child.document["config"]["precision"] == precision
+        assert equal(child, parent, 15)
+        assert child.resume_file(15).read_bytes() == parent.resume_file(15).read_bytes()
+
+
+def test_children_step_as_their_parent_does_unless_asked(parent: Run) -> None:
+    (ours,) = child_jobs(plan(parent, "1ep"))
+    assert (ours.compile, ours.deterministic) == ("auto", True)
+    config = {**parent.document["config"], "compile": "inductor", "deterministic": False}
+    other = parent.update(config=config)
+    (same,) = child_jobs(plan(other, "1ep"))
+    assert (same.compile, same.deterministic) == ("inductor", False)
+    (asked,) = child_jobs(plan(other, "1ep", compile="none", deterministic=True))
+    assert (asked.compile, asked.deterministic) == ("none", True)
+
+
 def test_children_have_streams_of_their_own(parent: Run) -> None:
     children = spawn(parent, "1ep,2ep", children=2)
     seeds = [Seeds(**child.document["config"]["seeds"]) for child in children]

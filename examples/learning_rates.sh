@@ -2,7 +2,7 @@
 # Small, large and annealed learning rates on two kinds of patterns, after Li, Wei and Ma 2019 and Vetrov's lecture, at
 # the size of a laptop: handwritten digits, a fifth of them plain, a fifth only a patch that tells the class, the rest
 # both. Three short runs and a picture: error on clean images, and on the patch alone.
-# About three minutes on two cores.    Usage: bash examples/learning_rates.sh [FOLDER]
+# Four minutes on two busy cores.    Usage: bash examples/learning_rates.sh [FOLDER]
 # Interrupted, the same command goes on. The experiment itself (WRN-16-10, a GPU):
 #   landscape train --preset vetrov-annealed-lr --data patches:cifar10:DIR --out runs/annealed
 set -euo pipefail

@@ -185,7 +185,7 @@ def _against_time(axes: Any, split: str, points: Records, barriers: Records, sum
         linestyle=":",
         label="children's own error",
     )
-    axes.set_xticks(list(ticks), [f"{epoch:g}" for epoch in epochs])
+    axes.set_xticks(list(ticks), [f"{epoch:.4g}" for epoch in epochs])
     axes.set(xlabel="epoch at which the children were spawned", ylabel=f"{split} error barrier (points of %)")
     axes.set_title("Barrier against spawn time")
     axes.legend()

@@ -72,7 +72,9 @@ def matrix_figure(
         bar = drawn.colorbar(shown, ax=axes, label=called, shrink=0.85)
         bar.outline.set_visible(False)
         ticks, labels = _ticks(names, items)
-        axes.set_xticks(ticks, labels, rotation=90 if any(len(label) > 4 for label in labels) else 0)
+        axes.set_xticks(
+            ticks, labels, rotation=90 if any(len(label) > 4 for label in labels) or len("  ".join(labels)) > 60 else 0
+        )
         axes.set_yticks(ticks, labels)
         for edge in range(1, len(runs)):
             if runs[edge] != runs[edge - 1]:
@@ -162,7 +164,7 @@ def _against_time(axes: Any, epochs: Sequence[float], values: dict[float, list[f
         axes.scatter(*zip(*spots, strict=True), s=10, color=COLORS[1], linewidths=0, zorder=4, label="each pair")
     step = -(-len(epochs) // 8)
     shown = range(0, len(epochs), step)
-    axes.set_xticks(list(shown), [f"{epochs[k]:g}" for k in shown])
+    axes.set_xticks(list(shown), [f"{epochs[k]:.4g}" for k in shown])
     axes.set_title(label, fontsize=8)
     top = axes.get_ylim()[1]
     axes.set_ylim(means[np.isfinite(means)].min(initial=0.0) - 0.03 * top, top)
@@ -209,4 +211,4 @@ def _ticks(names: Sequence[str], items: dict[str, tuple[str, float | None]]) -> 
     places = np.arange(0, len(names), step)
     shown = [names[k] for k in places.tolist()]
     epochs = [items[name][1] for name in shown]
-    return places, [short(name) if e is None else f"{e:g}" for name, e in zip(shown, epochs, strict=True)]
+    return places, [short(name) if e is None else f"{e:.4g}" for name, e in zip(shown, epochs, strict=True)]

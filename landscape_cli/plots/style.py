@@ -2,8 +2,9 @@
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ MISSING = "#b3b3b3"  # rows without a value in the column that colours
 MUTED = "#666666"
 NARROW = 4.4  # inches below which a legend stands under the axes
 SUFFIXES = (".png", ".svg", ".pdf")
+
+_PART: ContextVar[Any] = ContextVar("part", default=None)  # of a larger figure, that the next one is drawn into
 
 _SETTINGS: Any = {
     "figure.dpi": 150,
@@ -67,18 +70,62 @@ def figure(width: float, height: float, **subplots: Any) -> Iterator[tuple[Any, 
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_SETTINGS):
+        part = _PART.get()
+        if part is not None:
+            yield part, part.subplots(**subplots)
+            return
         drawn = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawn)
         yield drawn, drawn.subplots(**subplots)
 
 
+def collage(
+    panels: Sequence[Callable[[], Any]], *, width: float, row_height: float, columns: int, title: str | None = None
+) -> Any:
+    """Several figures as the parts of one, row by row, lettered from A on.
+
+    Args:
+        panels: What draws each; the size that it asks for is not heard.
+        width: Inches of the whole.
+        row_height: Inches of a row.
+        columns: Panels a row.
+        title: Above all of them.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing, or what a panel raises.
+    """
+    rows = -(-len(panels) // columns)
+    with figure(width, rows * row_height + (0.3 if title else 0), squeeze=False) as (drawn, axes):
+        axes[0, 0].remove()
+        parts = drawn.subfigures(rows, columns, squeeze=False).flat
+        for number, part in enumerate(parts):
+            if number >= len(panels):
+                continue
+            # Figures fit their words to their width; a part of a figure does not say its own by itself.
+            part.get_figwidth = lambda: width / columns
+            part.get_figheight = lambda: row_height
+            token = _PART.set(part)
+            try:
+                panels[number]()
+            finally:
+                _PART.reset(token)
+            part.text(0.0, 1.0, chr(ord("A") + number), fontsize=12, fontweight="bold", va="top", in_layout=False)
+        if title is not None:
+            drawn.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return drawn
+
+
 def headline(axes: Any, title: str, caption: str | None = None) -> None:
     """A title and, smaller, what else a reader must know, broken to fit: the last thing that a figure gets."""
-    drawn = axes.figure
-    drawn.get_layout_engine().execute(drawn)  # places the axes and legends
+    drawn = axes.get_figure()
+    whole = axes.get_figure(root=True)
+    whole.get_layout_engine().execute(whole)  # places the axes and legends
     place = axes.get_position()
     left = place.x0
-    edges = [legend.get_window_extent().x0 / drawn.bbox.width for legend in drawn.legends]
+    edges = [(legend.get_window_extent().x0 - drawn.bbox.x0) / drawn.bbox.width for legend in drawn.legends]
     right = min([1.0, *(edge for edge in edges if edge >= place.x1 - 0.02)])
     width = (right - left) * drawn.get_figwidth()
     title = textwrap.fill(title, max(16, int(width * 11.5)))

@@ -5,9 +5,10 @@
 #
 #   bash examples/fort_study.sh [FOLDER] [OPTIONS OF landscape train ...]
 #
-# The options choose data, network and protocol, for example (a quarter of an hour each on two cores):
+# The options choose data, network and protocol, for example:
 #
-#   bash examples/fort_study.sh fashion --data fashion-mnist:DIR --train-size 5000 --epochs 12 --lr 0.1 --eval-train 1000
+#   CHILDREN=2 IMAGES=1000 AT=0ep,0.5ep,1ep,2ep,4ep bash examples/fort_study.sh fashion --data fashion-mnist:DIR \
+#       --train-size 3000 --epochs 8 --batch-size 32 --lr 0.02 --schedule step --milestones 6 --eval-train 1000
 #   bash examples/fort_study.sh cifar --data cifar10:DIR --train-size 5000 --network resnet20 --epochs 12 --lr 0.1 \
 #       --weight-decay 1e-4 --augment crop+flip --eval-train 1000
 #

@@ -32,6 +32,8 @@ def main(folder):
         f"{parent['config']['network']['name']} on {data['name']}, {data['train_samples']} training images, "
         f"{last['epoch']:g} epochs: test error {last['test_error']:.4f}, train error {last['train_error']:.4f}"
     )
+    if last["test_error"] > 1 - 1.5 / data["classes"]:
+        print("The parent has learned nothing: no barrier and no velocity below means anything. Lower --lr?")
     moved = {row["epoch"]: row["velocity"] for row in records(folder / "velocity.jsonl", "kernel-velocity")}
     barriers = {}
     for row in records(folder / "barriers.jsonl", "barrier"):

@@ -35,6 +35,7 @@ from landscape_cli.cli import (
     sweep,
     train,
     trajectories,
+    tsne,
     weight_dist,
 )
 from landscape_cli.cli.output import print_error, print_text, print_usage_error, silence_stdout
@@ -83,6 +84,7 @@ COMMANDS = (
     predict,
     distances,
     inpca,
+    tsne,
     progress,
     trajectories,
     cluster,

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -260,6 +261,12 @@ def print_usage_error(message: str, command: str) -> None:
 def _stderr(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def picture_terms() -> tuple[int, bool]:
+    """How wide a picture of characters on stderr may be, and whether it may have colours (``NO_COLOR`` is heeded)."""
+    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return shutil.get_terminal_size().columns, colored
 
 
 def silence_stdout() -> None:

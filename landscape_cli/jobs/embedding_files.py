@@ -241,6 +241,8 @@ class _Work:
             self.given = Matrix.open(job.file)
         else:
             self.given = Embedding.open(job.file)
+            if self.given.method == "tsne":
+                raise UsageError(f"{job.file} is a t-SNE map, to which no model can be added", "make it again with all")
         self._stack = ExitStack()
         self._folder: Path | None = None
         self.identity = self._identity()

@@ -1,5 +1,6 @@
 """Kernel velocity along runs, with the error barrier of children beside it."""
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,7 @@ def measure_velocities(
 
 
 def _barrier(barriers: Barriers, run: Run, step: int, note: Callable[[str], None]) -> dict[str, Any]:
-    """Mean error barrier between siblings spawned from a run at a step; None without two of them."""
+    """The error barrier between siblings spawned from a run at a step, mean and deviation; None without two of them."""
     children = [child for child in children_of(run) if (child.lineage or {}).get("step") == step and child.steps()]
     values = []
     if len(children) > 1:
@@ -125,4 +126,8 @@ def _barrier(barriers: Barriers, run: Run, step: int, note: Callable[[str], None
                 values += [record["error_sup"] for record in barriers.line(first, second).records]
             except LandscapeError as error:
                 note(f"no barrier at step {step}: {error.message}")
-    return {"error_barrier": sum(values) / len(values) if values else None, "pairs": len(values)}
+    return {
+        "error_barrier": sum(values) / len(values) if values else None,
+        "error_barrier_sd": statistics.stdev(values) if len(values) > 1 else None,
+        "pairs": len(values),
+    }

@@ -117,6 +117,51 @@ def density_figure(
     return drawn
 
 
+def overlap_figure(
+    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """How much of the span of the logit-gradient centroids lies in the top eigenspace, along training.
+
+    Args:
+        records: Of kind ``hessian`` and one curvature, those with an overlap.
+        title: By default what is drawn.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+        UsageError: If none has an overlap, they are of several curvatures, or their times are unknown.
+    """
+    found = [record for record in records if record.get("overlap") is not None]
+    if not found:
+        raise UsageError("no record holds an overlap", "measure it: landscape hessian --overlap")
+    name = _one(found)
+    lines = _lines(found)
+    width = width or 4.8
+    with figure(width, height or 0.68 * width) as (drawn, axes):
+        for number, (run, line) in enumerate(lines.items()):
+            suffix = f", {run}" if len(lines) > 1 else ""
+            for key, label, style in (
+                ("overlap", "of the centroids' span", "-"), ("gradient_overlap", "of the gradient", "--"),
+            ):  # fmt: skip
+                axes.plot(
+                    _column(line, "epoch"), _column(line, key), linestyle=style, markersize=4, label=label + suffix,
+                    color=COLORS[(2 * number + (style != "-")) % len(COLORS)], marker=MARKERS[number % len(MARKERS)],
+                )  # fmt: skip
+        by_chance = float(np.mean(_column(found, "overlap_expected")))
+        axes.axhline(by_chance, color=MUTED, linestyle=":", label="by chance")
+        range_across(axes, _column(found, "epoch"))
+        axes.set(xlabel="epoch", ylabel="share in the top eigenspace", ylim=(-0.04, 1.02))
+        axes.legend(fontsize=7)
+        dims = found[0]["overlap_dimensions"]
+        told = f"top {dims[0]} eigenvectors and {dims[-1]} directions of centroids; {_sample(found)}"
+        headline(axes, title or f"Top eigenspace of the {name}", told)
+    return drawn
+
+
 def escape_figure(
     records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
 ) -> Any:

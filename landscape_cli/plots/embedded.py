@@ -19,11 +19,12 @@ Reference = Literal["geodesic", "truth", "ignorance"]
 REFERENCE = "reference"
 AUTO = "auto"
 NONE = "none"
+TSNE = "tsne"
 ORDERS = ("step", "epoch")  # what a run's models are joined in order of, the first that there is
 OBLONG = 4.0  # ranges more unequal than this are drawn each to its own scale: at one scale nothing is seen
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_NAMES = {"inpca": "InPC", "iskl": "IsKL", "geodesic": "Geodesic", "pca": "PC"}
-_TITLES = {"inpca": "InPCA", "iskl": "IsKL", "geodesic": "Geodesic embedding", "pca": "PCA"}
+_NAMES = {"inpca": "InPC", "iskl": "IsKL", "geodesic": "Geodesic", "pca": "PC", "tsne": "t-SNE"}
+_TITLES = {"inpca": "InPCA", "iskl": "IsKL", "geodesic": "Geodesic embedding", "pca": "PCA", "tsne": "t-SNE"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Embedded:
         coordinates: ``(model, dim)``; a row that is no number is not drawn.
         eigenvalues: Signed, one a dimension; none where coordinates were turned and have none of their own.
         table: One row a model; its column ``reference`` is empty for a model, else truth, ignorance or geodesic.
-        method: ``inpca``, ``iskl``, ``geodesic``, ``pca``.
+        method: ``inpca``, ``iskl``, ``geodesic``, ``pca``, ``tsne``.
         explained: Measures of what the first m dimensions explain, m = 1 … dim, by name; the first is captioned.
         title: What it is, where that is not the method's name.
         note: What else a reader must know.
@@ -78,6 +79,13 @@ class Embedded:
             "pairwise distances, L2": embedding.explained_l2,
             "pairwise distances, L1": embedding.explained_l1,
         }
+        if embedding.method == TSNE:  # its dimensions have no eigenvalues and explain nothing
+            told = embedding.settings
+            return cls(
+                embedding.coordinates, np.empty(0), embedding.rows, TSNE,
+                note=f"{embedding.distance} distances, perplexity {told['used_perplexity']:g}, trustworthiness "
+                f"{told['trustworthiness']:.3f}; only who is near whom means something",
+            )  # fmt: skip
         return cls(
             embedding.coordinates, embedding.eigenvalues, embedding.rows, embedding.method,
             explained={name: values for name, values in measures.items() if values is not None},

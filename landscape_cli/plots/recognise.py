@@ -42,12 +42,16 @@ Figure = Literal[
     "layers",
     "matrix",
     "spawn",
+    "scatter",
+    "through",
     "velocity",
     "linearized",
+    "advantage",
     "plane",
     "surface",
     "sharpness",
     "density",
+    "overlap",
     "escape",
 ]
 
@@ -59,12 +63,12 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "clusters": ("dendrogram", "importance"),
     "progress": ("progress",),
     "barrier": ("barrier", "layers"),
-    "pair-distance": ("matrix", "spawn"),
-    "comparison": ("spawn",),
+    "pair-distance": ("matrix", "spawn", "through"),
+    "comparison": ("spawn", "scatter"),
     "kernel-velocity": ("velocity",),
-    "linearization": ("linearized",),
+    "linearization": ("linearized", "advantage"),
     "plane": ("plane", "surface"),
-    "hessian": ("sharpness", "density"),
+    "hessian": ("sharpness", "density", "overlap"),
     "escape": ("escape",),
 }
 # What the kinds of records mean: those of the second column are drawn themselves, those of the first name a file.
@@ -141,7 +145,11 @@ class Result:
         if asked is None and self.kind == "barrier" and all("layer" in record for record in self.records):
             return "layers"
         if asked is None and self.kind == "pair-distance":
-            return "spawn" if all(map(_of_siblings, self.records)) else "matrix"
+            if not all(map(_of_siblings, self.records)):
+                return "matrix"
+            # A pair at several times of its training is a line, one at its end a point.
+            pairs = {tuple(str(r[side]).rpartition("@")[0] or str(r[side]) for side in "ab") for r in self.records}
+            return "spawn" if len(pairs) == len(self.records) else "through"
         return asked or possible[0]
 
     def default_out(self, figure: Figure) -> Path:

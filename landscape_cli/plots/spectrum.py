@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.embedded import Embedded
+from landscape_cli.plots.embedded import TSNE, Embedded
 from landscape_cli.plots.style import COLORS, figure, headline
 
 # Measures of what the first m dimensions explain: colour, marker and line tell them apart.
@@ -33,6 +33,8 @@ def spectrum_figure(
         UsageError: If there is no eigenvalue but zero.
     """
     values = embedded.eigenvalues
+    if embedded.method == TSNE:
+        raise UsageError("a t-SNE map has no eigenvalues", "landscape inpca makes an embedding that has")
     if not (values != 0).any():
         raise UsageError("the embedding has no eigenvalue but zero", "are all its models the same?")
     numbers = np.arange(1, len(values) + 1)

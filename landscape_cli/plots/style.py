@@ -42,6 +42,11 @@ _SETTINGS: Any = {
 }
 
 
+def settings() -> Any:
+    """What all figures are drawn and written with, as matplotlib takes it."""
+    return _SETTINGS
+
+
 def available() -> bool:
     """Whether figures can be drawn here."""
     try:

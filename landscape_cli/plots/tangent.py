@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape_cli.errors import UsageError
 from landscape_cli.plots.curves import range_across
 from landscape_cli.plots.pair_distances import only, short
 from landscape_cli.plots.style import COLORS, MARKERS, figure, headline
@@ -52,8 +53,11 @@ def velocity_figure(
             beside = axes.twinx()
             for number, (path, line) in enumerate(lines.items()):
                 mine = sorted((r for r in line if r in known), key=lambda r: float(r["epoch"]))
-                beside.plot(
-                    [r["epoch"] for r in mine], [100 * r["error_barrier"] for r in mine], linestyle="--",
+                means = 100 * np.asarray([r["error_barrier"] for r in mine])
+                spread = 100 * np.asarray([r.get("error_barrier_sd") or 0.0 for r in mine])
+                beside.errorbar(
+                    [r["epoch"] for r in mine], means, linestyle="--", capsize=3,
+                    yerr=[np.minimum(spread, np.maximum(means, 0)), spread] if spread.any() else None,
                     color=COLORS[(2 * number + 1) % len(COLORS)], marker="s", markersize=4,
                     label=f"error barrier of children spawned at t{named[path]}",
                 )  # fmt: skip
@@ -122,6 +126,54 @@ def linearized_figure(
         told = f"{short(next(iter(parents), str(records[0]['parent'])))}"
         told += f", mean and standard deviation of {repeats}" if repeats > 1 else ""
         headline(axes, title or "What training in the tangent space of t̃ reaches", told)
+    return drawn
+
+
+def advantage_figure(
+    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """Nonlinear advantage against t̃: test error of linearised training less that of the network itself from there.
+
+    Args:
+        records: Of kind ``linearization``, those with a run of the network itself beside them (``--low-lr``).
+        title: By default what is drawn.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+        UsageError: If no record has an advantage.
+    """
+    known = [record for record in records if record.get("advantage") is not None]
+    if not known:
+        raise UsageError("no record holds a nonlinear advantage", "measure it: landscape linearize --low-lr")
+    lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for record in known:
+        lines.setdefault((short(str(record["parent"])), int(record["order"])), []).append(record)
+    several = len({parent for parent, _ in lines}) > 1
+    width = width or 5.2
+    with figure(width, height or 0.68 * width) as (drawn, axes):
+        axes.axhline(0, color="black", linewidth=0.8)
+        for number, ((parent, order), line) in enumerate(lines.items()):
+            line = sorted(line, key=lambda r: float(r["spawn_epoch"]))
+            spread = np.asarray([r.get("advantage_sd") or 0.0 for r in line])
+            axes.errorbar(
+                [r["spawn_epoch"] for r in line], [100 * r["advantage"] for r in line],
+                yerr=100 * spread if spread.any() else None, capsize=3, markersize=4,
+                label=f"order {order}" + (f", {parent}" if several else ""),
+                color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)],
+            )  # fmt: skip
+        range_across(axes, np.asarray([r["spawn_epoch"] for r in known], dtype=np.float64))
+        axes.set(xlabel="epoch t̃ of the tangent space", ylabel="nonlinear advantage (points of %)")
+        if len(lines) > 1:
+            axes.legend()
+        repeats = max(int(r.get("repeats") or 1) for r in known)
+        told = "test error of linearised training less that of the network itself, from t̃ at the same rate"
+        told += f"; mean and standard deviation of {repeats}" if repeats > 1 else ""
+        headline(axes, title or "What the nonlinear network gains", told)
     return drawn
 
 

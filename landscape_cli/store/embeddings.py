@@ -97,7 +97,8 @@ class Embedding:
     """An embedding, as it is stored.
 
     Args:
-        method: ``inpca``, ``iskl``, ``geodesic`` or ``pca``.
+        method: ``inpca``, ``iskl``, ``geodesic`` or ``pca``; or ``tsne``, which has no eigenvalues: what is of them or
+            of W is NaN, and the settings hold its measures.
         distance: What it embeds.
         rows: The models, with ``key``, ``name``, ``reference`` and ``placed``.
         coordinates: ``(model, dim)``.

@@ -60,3 +60,41 @@ def test_clean_and_patch_only_errors_get_panels_where_they_are_recorded(tmp_path
     assert patch.lines[0].get_ydata() == pytest.approx([90, 80, 10])
     assert patch.get_ylabel() == "error on the patch alone (%)"
     assert len(training_figure([tmp_path / "patched"], width=3.4).axes) == 4
+
+
+def test_repeats_become_their_mean_and_spread(tmp_path: Path) -> None:
+    for name, errors, seed, lr in (
+        ("a-s0", (0.9, 0.2), 0, 0.1),
+        ("a-s1", (0.7, 0.4), 1, 0.1),
+        ("b-s0", (0.5, 0.5), 0, 0.2),
+    ):
+        run = tmp_path / name
+        run.mkdir()
+        document = json.loads((SAMPLES / "parent" / "run.json").read_text())
+        document["config"]["seeds"] = {"init": seed}
+        document["config"]["protocol"]["lr"] = lr
+        (run / "run.json").write_text(json.dumps(document))
+        rows = [
+            {"epoch": float(k), "test_error": e, "train_error": e, "test_loss": 1.0, "train_loss": 1.0}
+            for k, e in enumerate(errors)
+        ]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    runs = sorted(tmp_path.iterdir())
+    error, _ = training_figure(runs).axes
+    drawn = [line for line in error.lines if len(line.get_xdata())]
+    for line, values in zip(drawn, ([80, 30], [50, 50]) * 2, strict=True):
+        assert line.get_ydata() == pytest.approx(values)
+    band = error.collections[0].get_paths()[0].vertices[:, 1]
+    assert max(band) == pytest.approx(80 + 100 * 0.2 / 2**0.5)
+    assert [text.get_text() for text in error.get_legend().get_texts()] == ["test", "train", "a (2 runs)", "b-s0"]
+    alone, _ = training_figure(runs, apart=True).axes
+    assert len([line for line in alone.lines if len(line.get_xdata())]) == 6
+
+
+def test_children_of_one_time_are_repeats(cli: Cli, tmp_path: Path) -> None:
+    from landscape_cli.plots.training import repeats
+
+    names = [str(SAMPLES / name) for name in ("parent", "early-a", "early-b", "late-a", "late-b")]
+    assert [len(members) for members in repeats(names).values()] == [1, 2, 2]
+    done = cli("plot", *names[1:], "--line", "seed", "-o", tmp_path / "x.png")
+    assert (done.status, "--line run" in done.err) == (2, True)

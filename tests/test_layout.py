@@ -17,6 +17,7 @@ ALLOWED = {
     "plots": {"errors", "store"},
     "jobs": {"compute", "store", "networks", "datasets", *LEAVES},
     "scale": {"jobs", "compute", "store", *LEAVES},
+    "api": {"jobs", "compute", "store", "networks", "datasets", *LEAVES},
     "cli": {"jobs", "scale", "plots", "compute", "store", "networks", "datasets", *LEAVES},
     "errors": set(),
     "times": {"errors"},
@@ -103,6 +104,15 @@ def test_the_face_does_not_pay_for_torch(arguments: list[str], status: int) -> N
         "print('loaded', heavy, file=sys.stderr)\n"
     )
     assert told.splitlines()[-1] == "loaded []"
+
+
+def test_importing_the_package_loads_neither_torch_nor_numpy() -> None:
+    told = loaded_by(
+        "import sys, landscape_cli\n"
+        "assert 'barrier' in dir(landscape_cli) and 'barrier' in landscape_cli.__all__\n"
+        "print([m for m in ('torch', 'numpy') if m in sys.modules], file=sys.stderr)"
+    )
+    assert told.strip() == "[]"
 
 
 def test_importing_the_package_and_its_store_loads_no_torch() -> None:

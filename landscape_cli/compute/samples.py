@@ -48,6 +48,7 @@ class Samples:
         self._padded: dict[int, Tensor] = {}
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
+        self._normalization = mean, std
         if mean is not None and std is not None:
             unit = 255.0 if self.inputs.dtype == torch.uint8 else 1.0
             shape = (1, -1, *(1,) * (self.inputs.ndim - 2))
@@ -63,8 +64,17 @@ class Samples:
         """The samples at ``index``, normalised alike."""
         index = index.to(self.where.device)
         part = Samples(self.inputs[index], self.labels[index], self.where)
-        part._scale, part._shift = self._scale, self._shift
+        part._scale, part._shift, part._normalization = self._scale, self._shift, self._normalization
         return part
+
+    def to(self, where: Placement) -> "Samples":
+        """The same samples on another device or in another precision, normalised from the raw ones."""
+        mean, std = self._normalization
+        return Samples(self.inputs, self.labels, where, mean=mean, std=std)
+
+    def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch ..."], Int64[Tensor, " batch"]]]:
+        """The normalised batches of :data:`BATCH` samples, as a ``DataLoader`` gives them."""
+        return self.batches()
 
     def padded(self, padding: int) -> Shaped[Tensor, "sample channel height width"]:
         """The raw images with so many black (zero) pixels on each side; kept, as many runs may ask for them."""

@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,19 @@ from landscape_cli.networks.registry import NetworkSpec, build
 from landscape_cli.store.runs import Run
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a network must know of its data to be built.
+
+    Args:
+        input_shape: Of one input.
+        classes: How many there are.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+
+
 def load_data(spec: DataSpec) -> DataSet:
     """Load a data set; the last two asked for are kept in memory."""
     return _load_data(json.dumps(spec.to_json(), sort_keys=True))
@@ -32,7 +45,7 @@ def _load_data(spec: str) -> DataSet:
     return load(DataSpec.from_json(json.loads(spec)))
 
 
-def build_network(spec: NetworkSpec, data: DataSet, *, seed: int = 0) -> nn.Module:
+def build_network(spec: NetworkSpec, data: DataSet | Shape, *, seed: int = 0) -> nn.Module:
     """Build a network for a data set, its weights drawn from the stream ``init`` of ``seed`` and nothing else.
 
     For a linearised run it is the network's Taylor polynomial, at its base; for a curve's, the straight line to begin

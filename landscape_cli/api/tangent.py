@@ -1,0 +1,212 @@
+"""Tangent space in a notebook: kernels, their distances and velocity, linearised networks (Fort et al. 2020)."""
+
+import copy
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from landscape_cli.api.data import Data, check_outputs, samples_on
+from landscape_cli.api.networks import Net, architecture, own_module, state_of, walker, where_of
+from landscape_cli.compute.choices import Precision
+from landscape_cli.compute.device import math_mode
+from landscape_cli.compute.tangent.choices import MEMORY, KernelForm, KernelPrecision
+from landscape_cli.compute.tangent.distances import kernel_distance as distance_of
+from landscape_cli.compute.tangent.distances import velocity
+from landscape_cli.compute.tangent.kernels import Kernel
+from landscape_cli.compute.tangent.kernels import tangent_kernel as kernel_of
+from landscape_cli.compute.tangent.linearized import LinearizedNetwork
+from landscape_cli.compute.weights.interpolation import check_state
+from landscape_cli.errors import UsageError
+
+Square = Float[Tensor, "row row"]
+
+
+def tangent_kernel(
+    network: nn.Module,
+    data: Data,
+    *,
+    state: Net | None = None,
+    kernel: KernelForm = "full",
+    by_layer: bool = False,
+    memory: int = MEMORY,
+    device: str | None = None,
+    precision: Precision | None = None,
+) -> Kernel:
+    """The tangent kernel ``K = J Jᵀ`` of a network's logits on samples (Fort et al. 2020, section 2).
+
+    * ``full``: ``K[iC+k, jC+l] = ⟨∇f_k(x_i), ∇f_l(x_j)⟩``, ``(n·C, n·C)``;
+    * ``trace``: ``(1/C) Σ_k ⟨∇f_k(x_i), ∇f_k(x_j)⟩``, ``(n, n)``;
+    * ``pseudo``: ``⟨∇Σ_k f_k(x_i), ∇Σ_k f_k(x_j)⟩ / C``, ``(n, n)``.
+
+    Args:
+        network: Gives logits; it is measured in evaluation mode and left alone.
+        data: The n samples: anything that yields ``(inputs, labels)``. A few hundred are what a kernel takes.
+        state: Other weights of that network: a state dict, or a module.
+        kernel: Which of the three; they are different quantities.
+        by_layer: Each layer's part too; they add up to the whole.
+        memory: Bytes of work space.
+        device: ``auto``, ``cpu``, ``cuda``, …; None for where the network is.
+        precision: ``float32``, ``float64`` or ``bf16`` (products only); None for the network's own.
+
+    Returns:
+        ``values`` on the device, float32 (float64 where that was asked for), and ``layers``.
+
+    Cost: forward and C backward passes over the samples; ``(n·C)² · P`` operations for ``full`` with P parameters,
+    ``n² · C · P`` for ``trace``, ``n² · P`` for ``pseudo``, less in fully connected layers.
+
+    Raises:
+        CheckpointError: If ``state`` does not fit, or holds NaN.
+        DataError: If there are no samples.
+        NetworkError: If the network has no such kernel, or the kernel is not finite.
+        UsageError: If kernels are not computed in this precision.
+    """
+    where = where_of(network, device, precision)
+    if where.precision in ("tf32", "fp16"):
+        raise UsageError(f"kernels are not computed in {where.precision}", "use float32, float64 or bf16")
+    products: KernelPrecision = "float32"
+    if where.precision in ("float64", "bf16"):
+        products = "float64" if where.precision == "float64" else "bf16"
+    # As on the command line: in bf16 the products are rounded, not the network.
+    where = where_of(network, device, "float64" if products == "float64" else "float32")
+    copied = walker(network, where)
+    if state is not None:
+        weights = state_of(state, "the state")
+        check_state(copied.state_dict(), weights, "the state")
+        copied.load_state_dict(weights)
+    else:
+        state_of(copied, "the network")
+    samples = samples_on(data, where)
+    check_outputs(copied, samples)
+    with math_mode(where):
+        inputs = samples.normalized(samples.inputs)
+        return kernel_of(copied, inputs, form=kernel, by_layer=by_layer, precision=products, memory=memory)
+
+
+def kernel_distance(
+    a: Net | Kernel | Square,
+    b: Net | Kernel | Square,
+    data: Data | None = None,
+    *,
+    network: nn.Module | None = None,
+    kernel: KernelForm = "full",
+    memory: int = MEMORY,
+    device: str | None = None,
+    precision: Precision | None = None,
+) -> float:
+    """``S(w, w') = 1 − Tr(K K'ᵀ) / (‖K‖_F ‖K'‖_F)`` between two tangent kernels (Fort et al. 2020, section 2).
+
+    0 for kernels that are equal up to their scale, 1 at most for kernels of networks.
+
+    Args:
+        a: A network (module or state dict), or its kernel: what :func:`tangent_kernel` gave, or a square tensor.
+        b: The other, of the same kind.
+        data: The samples, for networks; a few hundred.
+        network: The architecture, if both are state dicts.
+        kernel: ``full``, ``trace`` or ``pseudo``, for networks.
+        memory: Bytes of work space.
+        device: ``auto``, ``cpu``, ``cuda``, …; None for where the network is.
+        precision: None for the network's own.
+
+    Cost: two kernels, then two passes over both in float64.
+
+    Raises:
+        NetworkError: If the two are of different size or form, or one is zero.
+        UsageError: If data is missing, or one is a kernel and the other a network.
+        LandscapeError: As :func:`tangent_kernel`.
+    """
+    known = [isinstance(side, Kernel | Tensor) for side in (a, b)]
+    if all(known):
+        sides = [side for side in (a, b) if isinstance(side, Kernel | Tensor)]
+        forms = {side.form for side in sides if isinstance(side, Kernel)}
+        if len(forms) > 1:
+            raise UsageError(f"kernels of the forms {' and '.join(sorted(forms))} are different quantities")
+        first, second = (side.values if isinstance(side, Kernel) else side for side in sides)
+        return distance_of(first, second)
+    if any(known):
+        raise UsageError("one side is a kernel and the other a network", "give two of a kind")
+    if data is None:
+        raise UsageError("kernels are of samples", "give them: kernel_distance(a, b, DATA)")
+    nets = [side for side in (a, b) if not isinstance(side, Kernel | Tensor)]
+    module = architecture(network, *nets)
+    held = samples_on(data, where_of(module, device, None if precision == "bf16" else precision))
+    found = [
+        tangent_kernel(module, held, state=side, kernel=kernel, memory=memory, device=device, precision=precision)
+        for side in nets
+    ]
+    return distance_of(found[0].values, found[1].values)
+
+
+def kernel_velocity(
+    a: Net | Kernel | Square,
+    b: Net | Kernel | Square,
+    dt: float,
+    data: Data | None = None,
+    *,
+    network: nn.Module | None = None,
+    kernel: KernelForm = "full",
+    memory: int = MEMORY,
+    device: str | None = None,
+    precision: Precision | None = None,
+) -> float:
+    """``v(t) = S(w_t, w_{t+Δt}) / Δt``: how fast a network's tangent kernel moves (Fort et al. 2020; Δt is 0.4 there).
+
+    Args:
+        a: The network at t, or its kernel; as :func:`kernel_distance` takes it.
+        b: At t + Δt.
+        dt: Δt, in epochs.
+        data: The samples, for networks.
+        network: The architecture, if both are state dicts.
+        kernel: ``full``, ``trace`` or ``pseudo``, for networks.
+        memory: Bytes of work space.
+        device: None for where the network is.
+        precision: None for the network's own.
+
+    Returns:
+        Kernel distance an epoch.
+
+    Cost: as :func:`kernel_distance`.
+
+    Raises:
+        UsageError: If Δt is not above 0.
+        LandscapeError: As :func:`kernel_distance`.
+    """
+    if not dt > 0:
+        raise UsageError(f"dt={dt}: Δt is a number of epochs above 0")
+    apart = kernel_distance(
+        a, b, data, network=network, kernel=kernel, memory=memory, device=device, precision=precision
+    )
+    return velocity(apart, dt)
+
+
+def linearize(network: nn.Module, *, state: Net | None = None, order: Literal[1, 2] = 1) -> LinearizedNetwork:
+    """The network's Taylor polynomial around its weights w̃, as a module to train (Fort et al. 2020; Bai et al. 2020).
+
+    Order 1: ``f(x; w̃) + J(x; w̃)(w − w̃)``; order 2 adds ``½ (w − w̃)ᵀ ∇²f(x; w̃) (w − w̃)``. At w = w̃ its logits are
+    the network's own to the last bit. It has the network's parameters by their names, so any optimiser takes it; batch
+    norm uses the running statistics of w̃, dropout is off.
+
+    Args:
+        network: The network; a copy of it is linearised.
+        state: Other weights w̃: a state dict, or a module.
+        order: Of the polynomial.
+
+    Cost of a training step, in forward passes F beside 3 F of an ordinary one: 5 F (order 2: 10 F). Memory: two
+    networks, and two (three) sets of activations.
+
+    Raises:
+        CheckpointError: If ``state`` does not fit, or holds NaN.
+        NetworkError: If the network cannot be linearised: the first forward pass names the layer.
+        UsageError: If there is no such order.
+    """
+    if order not in (1, 2):
+        raise UsageError(f"order={order}: there are polynomials of order 1 and 2")
+    copied = copy.deepcopy(own_module(network))
+    if state is not None:
+        weights = state_of(state, "the state")
+        check_state(copied.state_dict(), weights, "the state")
+        copied.load_state_dict(weights)
+    with torch.no_grad():
+        state_of(copied, "the network")
+    return LinearizedNetwork(copied, order=order)

@@ -1,0 +1,171 @@
+"""The notebook's functions give what the commands give, on the same checkpoints, to the last bit where both can."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import landscape_cli as landscape
+from landscape_cli.store.planes import StoredPlane
+from tests.conftest import SAMPLES, Cli
+
+A, B = SAMPLES / "early-a", SAMPLES / "early-b"
+
+
+def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
+    return landscape.load_network(A), landscape.load_network(B)
+
+
+def test_barrier(cli: Cli) -> None:
+    """From a loader of normalised tensors, as a user has one, and from the run's own samples."""
+    arguments = ("barrier", A, B, "--points", "5", "--refine", "1", "--split", "test", "--device", "cpu")
+    (record,) = cli(*arguments).records
+    a, b = pair()
+    samples = landscape.load_samples(A)
+    loader = DataLoader(TensorDataset(*(torch.cat(side) for side in zip(*samples, strict=True))), batch_size=64)
+    before = {name: tensor.clone() for name, tensor in a.state_dict().items()}
+    for data in (samples, loader):
+        found = landscape.barrier(a, b, data, points=5, refine=1)
+        for risk in ("error", "loss"):
+            barrier = getattr(found, risk)
+            for reading in ("sup", "sup_alpha", "mid", "chord", "chord_alpha"):
+                assert getattr(barrier, reading) == record[f"{risk}_{reading}"]
+            assert (barrier.first, barrier.second) == (record[f"{risk}_a"], record[f"{risk}_b"])
+        assert (found.samples, len(found.alphas), found.batch_norm) == (record["samples"], record["points"], None)
+    assert all(torch.equal(before[name], tensor) for name, tensor in a.state_dict().items())
+
+
+def test_barrier_with_batch_norm(cli: Cli, tmp_path: Path) -> None:
+    train = ("train", "--data", "digits", "--network", "resnet20", "--width", "0.25", "--train-size", "128", "--epochs", "1",
+             "--batch-size", "64", "--device", "cpu", "--checkpoints", "last", "-q")  # fmt: skip
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for seed, run in enumerate(runs):
+        assert cli(*train, "--seed", seed, "--out", run).status == 0
+    options = ("--points", "3", "--refine", "0", "--split", "test", "--samples", "100", "--device", "cpu")
+    for bn in ("recompute", "lerp", "keep"):
+        (record,) = cli("barrier", *runs, *options, "--bn", bn).records
+        a, b = (landscape.load_network(run) for run in runs)
+        test, train_set = landscape.load_samples(runs[0], samples=100), landscape.load_samples(runs[0], "train")
+        found = landscape.barrier(a, b, test, points=3, refine=0, bn=bn, bn_data=train_set)
+        assert (found.error.sup, found.loss.sup, found.batch_norm) == (record["error_sup"], record["loss_sup"], bn)
+        if bn == "recompute":
+            assert found.own is not None
+            assert (found.own[0].loss, found.own[1].error) == (record["own_loss_a"], record["own_error_b"])
+    with pytest.raises(landscape.LandscapeError, match="has batch norm"):
+        landscape.barrier(a, b, test, points=3)
+
+
+def test_plane(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "plane.h5"
+    done = cli("plane", A, B, SAMPLES / "late-a", "--grid", "3,2", "--split", "test", "-o", out, "--device", "cpu")
+    assert done.status == 0, done.err
+    nets = [landscape.load_network(run) for run in (A, B, SAMPLES / "late-a")]
+    found = landscape.plane(*nets, landscape.load_samples(A), grid=(3, 2))
+    stored = StoredPlane.open(out)
+    assert np.array_equal(stored.x, found.x)
+    assert np.array_equal(stored.y, found.y)
+    assert np.array_equal(stored.values["test"]["error"], found.error)
+    assert np.array_equal(stored.values["test"]["loss"], found.loss)
+
+
+def test_weight_and_relu_and_function_distance(cli: Cli) -> None:
+    a, b = pair()
+    data = landscape.load_samples(A)
+    (weight,) = cli("weight-dist", A, B).records
+    found = landscape.weight_distance(a, b)
+    assert (found.distance, found.relative, found.cosine) == tuple(
+        weight[k] for k in ("distance", "relative", "cosine")
+    )
+    layers = landscape.weight_distance(a.state_dict(), b.state_dict(), network=a, by_layer=True)
+    assert sum(one.distance**2 for one in layers.values()) == pytest.approx(found.distance**2)
+    (relu,) = cli("relu-dist", A, B, "--split", "test", "--by-layer").records
+    patterns = landscape.relu_distance(a, b, data)
+    assert (patterns.distance, patterns.on_a, patterns.on_b) == (relu["distance"], relu["on_a"], relu["on_b"])
+    assert patterns.layers == relu["layers"]
+    (function,) = cli("function-dist", A, B, "--split", "test", "--device", "cpu").records
+    apart = landscape.function_distance(a, b, data)
+    for name in ("disagreement", "expected", "jensen_shannon", "correlation"):
+        assert getattr(apart, name) == function[name]
+    assert (apart.normalized, apart.error) == (function["distance"], function["error_a"])
+
+
+@pytest.mark.parametrize("form", ["full", "trace", "pseudo"])
+def test_kernel_distance(cli: Cli, form: str) -> None:
+    (record,) = cli("kernel-dist", A, B, "--samples", "20", "--kernel", form, "--device", "cpu").records
+    a, b = pair()
+    data = landscape.load_samples(A, "train", samples=20)
+    assert landscape.kernel_distance(a, b, data, kernel=form) == record["distance"]
+    kernels = [landscape.tangent_kernel(one, data, kernel=form) for one in (a, b)]
+    assert landscape.kernel_distance(*kernels) == record["distance"]
+    assert landscape.kernel_velocity(*kernels, dt=0.4) == record["distance"] / 0.4
+
+
+def test_hessian(cli: Cli) -> None:
+    (record,) = cli(
+        "hessian", A, "--samples", "50", "--top", "2", "--bottom", "1", "--parts", "0", "--device", "cpu"
+    ).records
+    data = landscape.load_samples(A, "train", samples=50)
+    found = landscape.hessian_eigenvalues(landscape.load_network(A), data, top=2, bottom=1)
+    assert found.converged
+    for value, other, residual in zip(
+        found.values.tolist(), record["eigenvalues"], found.residuals.tolist(), strict=True
+    ):
+        assert value == pytest.approx(other, abs=2 * residual + 1e-3 * abs(value))  # the samples' order is another
+
+
+def predictions(cli: Cli, tmp_path: Path) -> tuple[Path, "landscape.api.predictions.Predictions"]:
+    names = [f"{SAMPLES / 'parent'}@0ep", f"{SAMPLES / 'parent'}@8ep", str(A), str(B), str(SAMPLES / "late-a")]
+    out = tmp_path / "test.h5"
+    assert cli("predict", *names, "-o", out, "--device", "cpu", "-q").status == 0
+    return out, landscape.predict([landscape.load_network(name) for name in names], landscape.load_samples(A))
+
+
+def test_predict_progress_distances_and_inpca(cli: Cli, tmp_path: Path) -> None:
+    out, found = predictions(cli, tmp_path)
+    with h5py.File(out) as file:
+        assert np.array_equal(file["log_probs"][()], found.log_probs.numpy())
+        assert np.array_equal(file["labels"][()], found.labels.numpy())
+    progress = landscape.progress(found)
+    for number, record in enumerate(cli("progress", out).records):
+        for name in ("progress", "distance_to_geodesic", "truth", "ignorance", "error", "loss"):
+            assert getattr(progress, name)[number] == record[name]
+    matrix = tmp_path / "distances.h5"
+    assert cli("distances", out, "-o", matrix, "-q").status == 0
+    with h5py.File(matrix) as file:
+        stored = next(item[()] for item in file.values() if isinstance(item, h5py.Dataset) and item.shape == (5, 5))
+    own = landscape.prediction_distances(found).numpy()
+    assert np.allclose(own, stored, rtol=1e-12 if stored.dtype == np.float64 else 1e-6)
+    (record,) = cli("inpca", out, "-k", "3", "-o", tmp_path / "embedding.h5").records
+    for matrix, within in ((found, 1e-6), (torch.from_numpy(stored), 1e-9)):  # the command's matrix is float32
+        embedding = landscape.inpca(matrix, dims=3)
+        assert embedding.eigenvalues == pytest.approx(record["eigenvalues"], rel=within)
+        assert embedding.explained_stress == pytest.approx(record["explained_stress"], rel=within)
+    again = landscape.inpca(torch.from_numpy(own), dims=None)
+    difference = again.coordinates[:, None] - again.coordinates[None]
+    assert np.allclose((difference**2 * again.signature).sum(2), own, atol=1e-12)
+
+
+def test_linearized_network_is_the_network_at_its_own_weights() -> None:
+    a, _ = pair()
+    linear = landscape.linearize(a)
+    (x, _), *_ = landscape.load_samples(A)
+    with torch.no_grad():
+        assert torch.equal(linear(x), a(x))
+    assert linear.state_dict().keys() == a.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["early-a", "early-b", "late-a"])
+def test_evaluate_and_loading(name: str) -> None:
+    run = landscape.open_run(SAMPLES / name)
+    recorded = run.record()
+    network = landscape.load_network(run)
+    assert not network.training
+    found = landscape.evaluate(network, landscape.load_samples(run))
+    assert found.error == recorded["test_error"]
+    assert found.loss == pytest.approx(recorded["test_loss"], rel=1e-6)
+    state = landscape.load_checkpoint(f"{SAMPLES / name}@last")
+    assert all(torch.equal(state[key], tensor) for key, tensor in network.state_dict().items())
+    assert len(landscape.load_samples(run, "train", samples=30)) == 30

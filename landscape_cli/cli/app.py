@@ -1,6 +1,8 @@
 """Registration of the commands, and the boundary at which errors become one line and an exit status."""
 
+import difflib
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -30,6 +32,7 @@ from landscape_cli.cli import (
     predict,
     progress,
     relu_dist,
+    report,
     spawn,
     status,
     sweep,
@@ -62,6 +65,8 @@ def _examples(commands: tuple[str, ...]) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  {command}" for command in commands)
 
 
+_CHOICE = re.compile(r"'(?P<given>[^']*)' is not one of (?P<known>.+)")
+
 COMMANDS = (
     train,
     spawn,
@@ -90,6 +95,7 @@ COMMANDS = (
     cluster,
     centroid,
     plot,
+    report,
     import_,
     info,
     demo,
@@ -121,6 +127,20 @@ def _main(
     """Options before any command."""
 
 
+def _meant(error: typer.TyperException, context: typer.Context | None) -> tuple[str, str | None]:
+    """What is off in the words of a command, and the option or choice that is nearest to what was typed."""
+    message = error.format_message()
+    option = getattr(error, "option_name", None)
+    if message.startswith("No such option") and option is not None and context is not None:
+        known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+        near = difflib.get_close_matches(option, [name for name in known if name.startswith("--")], n=1)
+        return f"No such option: {option}", f"did you mean '{near[0]}'?" if near else None
+    if (choice := _CHOICE.search(message)) is not None:
+        near = difflib.get_close_matches(choice["given"], re.findall(r"'([^']+)'", choice["known"]), n=1)
+        return message, f"did you mean '{near[0]}'?" if near else None
+    return message, None
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status instead of leaving.
 
@@ -142,7 +162,8 @@ def run(arguments: list[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
             print_text(context.get_help())
             return 2
-        print_usage_error(error.format_message(), context.command_path if context is not None else "landscape")
+        message, meant = _meant(error, context)
+        print_usage_error(message, context.command_path if context is not None else "landscape", meant)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print_error(InterruptedRunError("interrupted", "the same command continues where it can"))

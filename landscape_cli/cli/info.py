@@ -1,11 +1,13 @@
 """``landscape info``: what a run, a checkpoint, a folder or a file of results is, at once and without torch."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from landscape_cli.cli import options
+from landscape_cli.cli import completion, options
 from landscape_cli.cli.output import Output
+from landscape_cli.errors import CheckpointError, UsageError
 from landscape_cli.jobs.lineage import children_of
 from landscape_cli.store.checkpoints import FLOATING, Checkpoint
 from landscape_cli.store.contents import KINDS, SUFFIXES, describe_hdf5
@@ -17,10 +19,14 @@ from landscape_cli.store.runs import RESUME, Run, is_run
 NAME = "info"
 HELP = """Tell what a run, a checkpoint, a folder of them or a file of results is: its lineage, its numbers, its times.
 
-Reads descriptions and headers only: instant for files of any size, and safe for files of any origin."""
+A folder of runs is a table of them, that --where, --sort and --columns choose from by anything in their configuration;
+if it holds no run itself, the runs of its sub-folders. Reads descriptions and headers only: instant for files of any
+size, and safe for files of any origin."""
 EXAMPLES = (
     "landscape info sample_checkpoints/parent",
-    "landscape info runs",
+    "landscape info runs --where \"test_error < 0.05 and network == 'simple-cnn'\" --sort -test_error",
+    "landscape info runs --columns lr,batch_size,optimizer,seed,test_error --format csv > runs.csv",
+    "landscape info runs --where 'child == 0' | landscape predict - -o test.h5",
     "landscape info runs/parent@2ep model.safetensors --format jsonl",
 )
 COLUMNS = (
@@ -31,20 +37,89 @@ COLUMNS = (
 )  # fmt: skip
 
 
+TABLE = "Table of runs"
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", metavar="EXPR", help="Runs to take, by any column: \"test_error < 0.05 and network == 'mlp'\".",
+        rich_help_panel=TABLE, autocompletion=completion.complete_columns,
+    ),
+]  # fmt: skip
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort", metavar="COLUMN", help="Order of the runs, smallest first; -COLUMN largest first.",
+        rich_help_panel=TABLE, autocompletion=completion.complete_columns,
+    ),
+]  # fmt: skip
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="A,B", help="These beside the path, as in lr,batch_size,seed; or all.",
+        rich_help_panel=TABLE, autocompletion=completion.complete_columns,
+    ),
+]  # fmt: skip
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="File that gets the records too, .jsonl or .csv.", rich_help_panel=TABLE),
+]
+
+
 def command(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Runs, files, folders; - for a pipe.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Runs, files, folders; - for a pipe.",
+            autocompletion=completion.complete_checkpoints,
+        ),
+    ],
+    where: Where = None,
+    sort: Sort = None,
+    columns: Columns = None,
+    out: Out = None,
+    force: options.Force = False,
     format: options.FormatOption = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Parse, look, emit."""
-    output = Output(format, quiet, False, COLUMNS)
-    found = [record for item in read_items(paths, kinds=(*RUN_KINDS, *KINDS)) for record in describe(item.path)]
-    if len(found) == 1:
-        output.details(found[0])
-        return
+    names = list(dict.fromkeys(name.strip() for name in (columns or "").split(",") if name.strip()))
+    items = read_items(paths, kinds=(*RUN_KINDS, *KINDS))
+    if where is None and sort is None and not names:
+        output = Output(format, quiet, False, COLUMNS, keep=out, force=force)
+        found = [record for item in items for record in describe(item.path)]
+        if len(found) == 1 and out is None:
+            output.details(found[0])
+            return
+    else:
+        found, shown = _chosen([item.path for item in items], where, sort, names)
+        output = Output(format, quiet, False, shown, keep=out, force=force)
+        if not found:
+            output.note("no run fulfils the condition")
     for record in found:
         output.emit(record)
     output.finish()
+
+
+def _chosen(
+    paths: list[str], where: str | None, sort: str | None, names: list[str]
+) -> tuple[list[dict[str, Any]], tuple[tuple[str, str], ...]]:
+    """The runs that are asked for as records, and the columns of their table."""
+    from landscape_cli.jobs.run_tables import ALL, choose, run_row, runs_in
+
+    rows = []
+    for text in paths:
+        path = Path(text)
+        runs = [Run.open(path)] if is_run(path) or not path.is_dir() else runs_in(path)
+        if not runs:
+            raise UsageError(f"{path} holds no run", "--where, --sort and --columns are of runs")
+        rows += [run_row(run) for run in runs]
+    found = choose(rows, where=where, sort=sort, columns=names)
+    if not names:
+        return found, COLUMNS
+    wanted = list(rows[0] if ALL in names else dict.fromkeys(("path", *names)))
+    return found, tuple((name, dict(COLUMNS).get(name, name)) for name in wanted if name != "kind")
 
 
 def describe(text: str) -> list[dict[str, Any]]:
@@ -61,10 +136,20 @@ def describe(text: str) -> list[dict[str, Any]]:
     if is_run(path):
         return [describe_run(Run.open(path))]
     if path.is_dir():
-        runs = sorted(folder for folder in path.iterdir() if is_run(folder))
-        if runs:
-            return [Run.open(folder).record() for folder in runs]
+        from landscape_cli.jobs.run_tables import runs_in
+
+        own = any(is_run(child) for child in path.iterdir())
+        if (own or not _has_checkpoints(path)) and (runs := runs_in(path)):
+            return [run.record() for run in runs]
     return [describe_checkpoint(checkpoint) for checkpoint in checkpoints_of(path)]
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    """Whether a folder holds checkpoints of other tools."""
+    try:
+        return bool(checkpoints_of(folder))
+    except CheckpointError:
+        return False
 
 
 def describe_run(run: Run) -> dict[str, Any]:

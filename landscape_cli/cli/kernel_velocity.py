@@ -7,6 +7,7 @@ import typer
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
+from landscape_cli.cli.completion import complete_runs
 from landscape_cli.cli.output import Output
 from landscape_cli.cli.prediction_options import Memory
 from landscape_cli.errors import InterruptedRunError, UsageError
@@ -29,7 +30,10 @@ COLUMNS = (
 
 
 def command(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, or - for a pipe of them.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs, or - for a pipe of them.", autocompletion=complete_runs),
+    ],
     dt: Annotated[str, typer.Option("--dt", help="Δt; Fort et al. use 0.4 epochs.", rich_help_panel=what.MEASURE)] = (
         "0.4ep"
     ),

@@ -8,6 +8,7 @@ import typer
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import linearize_options as linear
 from landscape_cli.cli import protocol_options as how
+from landscape_cli.cli.completion import complete_runs
 from landscape_cli.cli.output import Output
 from landscape_cli.cli.prediction_options import Memory
 from landscape_cli.compute.choices import Precision
@@ -37,7 +38,10 @@ COLUMNS = (
 
 
 def command(
-    parents: Annotated[list[str], typer.Argument(metavar="PARENT...", help="Runs, or - for a pipe of them.")],
+    parents: Annotated[
+        list[str],
+        typer.Argument(metavar="PARENT...", help="Runs, or - for a pipe of them.", autocompletion=complete_runs),
+    ],
     at: linear.At,
     order: linear.Order = 1,
     lr: linear.Lr = 1e-3,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from landscape_cli.cli.completion import complete_checkpoints, complete_runs
 from landscape_cli.compute.choices import BatchNormMode, Side, SplitChoice
 from landscape_cli.errors import UsageError
 from landscape_cli.jobs.pairs import Pairing
@@ -14,13 +15,16 @@ MEASURE = "Measurement"
 
 Checkpoints = Annotated[
     list[str],
-    typer.Argument(metavar="CHECKPOINT...", help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe."),
-]
+    typer.Argument(
+        metavar="CHECKPOINT...", help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe.",
+        autocompletion=complete_checkpoints,
+    ),
+]  # fmt: skip
 CheckpointsOrNone = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CHECKPOINT...]", help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe.",
-        show_default=False,
+        show_default=False, autocompletion=complete_checkpoints,
     ),
 ]  # fmt: skip
 Pairs = Annotated[
@@ -95,7 +99,7 @@ Along = Annotated[
     Path | None,
     typer.Option(
         "--along", metavar="CURVE", help="Walk this curve of 'landscape curve' in place of lines.",
-        rich_help_panel=MEASURE,
+        rich_help_panel=MEASURE, autocompletion=complete_runs,
     ),
 ]  # fmt: skip
 CurveOut = Annotated[

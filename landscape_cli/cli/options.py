@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from landscape_cli.cli.completion import complete_data, complete_networks
 from landscape_cli.cli.output import Format
 from landscape_cli.compute.choices import Precision
-from landscape_cli.compute.training.presets import PRESETS
 from landscape_cli.errors import UsageError
 
 COMMON = "Common options"
@@ -21,25 +21,6 @@ SUBJECT = "Network and data"
 def command_line() -> str:
     """The command as it was typed, for the record."""
     return shlex.join(["landscape", *sys.argv[1:]])
-
-
-def complete_networks(incomplete: str) -> list[str]:
-    """Names of networks for the shell."""
-    from landscape_cli.networks.registry import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-def complete_data(incomplete: str) -> list[str]:
-    """Names of data sets for the shell."""
-    from landscape_cli.datasets.registry import names
-
-    return [name for name in names() if name.startswith(incomplete)]
-
-
-def complete_presets(incomplete: str) -> list[str]:
-    """Names of presets for the shell."""
-    return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def read_config(context: typer.Context, value: Path | None) -> Path | None:
@@ -120,7 +101,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         envvar="LANDSCAPE_FORMAT",
-        help="table on a terminal, JSON lines when piped (auto), or one of the two.",
+        help="table on a terminal, JSON lines when piped (auto), or one of them, or CSV.",
         rich_help_panel=COMMON,
     ),
 ]

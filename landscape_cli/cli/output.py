@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landscape_cli.errors import BatchError, ClosedPipeError, ConflictError, LandscapeError, UsageError
+from landscape_cli.jobs.mixing import mixtures
 from landscape_cli.store.atomic import write_text
 from landscape_cli.store.records import dump
 
-Format = Literal["auto", "table", "jsonl"]
+Format = Literal["auto", "table", "jsonl", "csv"]
 
 
 @dataclass
 class Output:
     """Where a command's results go.
 
-    stdout carries data only: a table on a terminal, one JSON object a line when piped, paths alone with ``-q``.
+    stdout carries data only: a table on a terminal, one JSON object a line when piped, CSV where it is asked for, paths
+    alone with ``-q``.
 
     Args:
-        format: ``auto``, ``table`` or ``jsonl``.
+        format: ``auto``, ``table``, ``jsonl`` or ``csv``.
         quiet: Print the ``path`` of each record and nothing else.
         progress: Whether to show progress on stderr, if that is a terminal.
         columns: Columns of the table: key and heading.
@@ -49,13 +51,18 @@ class Output:
         """Whether records are shown as a table."""
         return not self.quiet and (self.format == "table" or (self.format == "auto" and sys.stdout.isatty()))
 
+    @property
+    def as_csv(self) -> bool:
+        """Whether records are shown as CSV."""
+        return not self.quiet and self.format == "csv"
+
     def emit(self, record: dict[str, Any]) -> None:
-        """Print a record, or keep it for the table."""
+        """Print a record, or keep it for the table: a table and CSV are written when all columns are known."""
         self.records.append(record)
         if self.quiet:
             if name := record.get("path", record.get("a")):
                 self._write(str(name))
-        elif not self.as_table:
+        elif not (self.as_table or self.as_csv):
             self._write(dump(record))
 
     def take(self, result: "dict[str, Any] | LandscapeError", items: int) -> None:
@@ -73,7 +80,9 @@ class Output:
             self.emit(result)
 
     def finish(self, items: int = 1, what: str = "items") -> None:
-        """Print the table and write the file, if there is to be one; then leave if an item failed.
+        """Print the table or the CSV and write the file, if there is to be one; then leave if an item failed.
+
+        Records that are of different data or samples are told of, as their numbers stand beside each other here.
 
         Args:
             items: How many there were.
@@ -85,6 +94,9 @@ class Output:
         """
         if self.as_table and self.records:
             self._table()
+        if self.as_csv and self.records:
+            self._write(csv_text(self.records).removesuffix("\n"))
+        self.tell_mixtures(self.records)
         if self.keep is not None:
             save_records(self.keep, self.records, force=self.force)
             self.note(f"written: {self.keep}")
@@ -103,7 +115,9 @@ class Output:
         columns = columns or [(key, key) for key in self.records[0]]
         cells = {key: [_cell(record.get(key)) for record in self.records] for key, _ in columns}
         # A file or pipe that asked for a table wants whole cells; a terminal, columns that can be read.
-        console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400, highlight=False)
+        terminal = sys.stdout.isatty()
+        styled: Literal["auto"] | None = "auto" if terminal and not os.environ.get("NO_COLOR") else None
+        console = Console(file=sys.stdout, width=None if terminal else 400, highlight=False, color_system=styled)
         shown = _fitting(columns, cells, console.width)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for key, title in shown:
@@ -118,7 +132,10 @@ class Output:
             self.note(f"not shown here: {', '.join(hidden)}; widen the terminal, or --format jsonl")
 
     def details(self, record: dict[str, Any]) -> None:
-        """One record as a list of names and values on a terminal, else like any other."""
+        """One record as a list of names and values on a terminal, else like any other; nothing is to follow it."""
+        if self.as_csv:
+            self._write(csv_text([record]).removesuffix("\n"))
+            return
         if not self.as_table:
             self.emit(record)
             return
@@ -131,6 +148,11 @@ class Output:
         """Tell the user something on stderr; not with ``-q``."""
         if not self.quiet:
             _stderr(text)
+
+    def tell_mixtures(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Tell the user on stderr if records are of different data sets or samples; not with ``-q``."""
+        for text in mixtures(records):
+            self.note(f"warning: {text}")
 
     def warn(self, error: LandscapeError) -> None:
         """Tell the user of something that went wrong and does not stop the rest."""
@@ -185,13 +207,13 @@ def save_records(path: Path, records: Sequence[dict[str, Any]], *, force: bool =
         StorageError: If it cannot be written.
     """
     is_csv = path.suffix.lower() == ".csv"
-    text = _as_csv(records) if is_csv else "".join(dump(record) + "\n" for record in records)
+    text = csv_text(records) if is_csv else "".join(dump(record) + "\n" for record in records)
     if path.exists() and not force and path.read_text(encoding="utf-8") != text:
         raise ConflictError(f"{path} exists and holds other results", "choose another name, or --force to overwrite it")
     write_text(path, text)
 
 
-def _as_csv(records: Sequence[dict[str, Any]]) -> str:
+def csv_text(records: Sequence[dict[str, Any]]) -> str:
     """Records as CSV: a column an entry, in order of first appearance; missing ones are empty, nested ones JSON."""
     names = list(dict.fromkeys(name for record in records for name in record))
     text = io.StringIO()
@@ -252,10 +274,10 @@ def print_error(error: LandscapeError) -> None:
         _stderr(f"  hint: {error.hint}")
 
 
-def print_usage_error(message: str, command: str) -> None:
-    """One line for what is off in the words of a command."""
+def print_usage_error(message: str, command: str, hint: str | None = None) -> None:
+    """One line for what is off in the words of a command, one for what was meant, if that can be told."""
     _stderr(f"error: {message}")
-    _stderr(f"  hint: {command} --help")
+    _stderr(f"  hint: {f'{hint} See ' if hint else ''}{command} --help")
 
 
 def _stderr(text: str) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from landscape_cli.cli.completion import complete_runs
 from landscape_cli.compute.weights.plane_choices import Corner, Directions
 from landscape_cli.errors import UsageError
 
@@ -25,6 +26,7 @@ Trajectory = Annotated[
     list[Path] | None,
     typer.Option(
         "--trajectory", metavar="RUN", help="Where its checkpoints stand above the plane; repeatable.",
+        autocompletion=complete_runs,
         rich_help_panel=PLANE,
     ),
 ]  # fmt: skip

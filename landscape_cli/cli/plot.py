@@ -8,6 +8,7 @@ import typer
 from landscape_cli.cli import asked as words
 from landscape_cli.cli import figures, options
 from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.completion import complete_columns
 from landscape_cli.cli.output import Output, picture_terms
 from landscape_cli.plots.recognise import Figure, recognise
 
@@ -80,6 +81,7 @@ Color = Annotated[
         help="Column that colours, or none; of a dendrogram a list, a strip for each; of a plane the values to draw, "
         "as in error,train_loss.",
         rich_help_panel=COLUMN,
+        autocompletion=complete_columns,
     ),
 ]
 Marker = Annotated[
@@ -89,6 +91,7 @@ Marker = Annotated[
         metavar="COLUMN",
         help="Column that gives the markers.",
         rich_help_panel=COLUMN,
+        autocompletion=complete_columns,
     ),
 ]
 Line = Annotated[
@@ -108,6 +111,7 @@ X = Annotated[
         metavar="COLUMN",
         help="Across, of progress; default epoch.",
         rich_help_panel=COLUMN,
+        autocompletion=complete_columns,
     ),
 ]
 Y = Annotated[
@@ -117,6 +121,7 @@ Y = Annotated[
         metavar="COLUMN",
         help="Upwards, of progress; default progress.",
         rich_help_panel=COLUMN,
+        autocompletion=complete_columns,
     ),
 ]
 
@@ -155,6 +160,7 @@ def command(
     target = None if preview and out is None else out or result.default_out(figure)
     asked.check(figure, target)
     output = Output(format, quiet, False, COLUMNS)
+    output.tell_mixtures(result.records)
     if preview:
         width, colored = picture_terms()
         output.note(figures.previewed(result, figure, asked, width=width, colored=colored))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from landscape_cli.cli.completion import complete_checkpoints
 from landscape_cli.compute.choices import SplitChoice
 from landscape_cli.jobs.prediction_values import Values
 from landscape_cli.store.prediction_format import Compression, DType
@@ -19,6 +20,7 @@ Checkpoints = Annotated[
         metavar="CHECKPOINT...",
         help="Runs, RUN@2ep, .safetensors files, folders of them; - for a pipe (the default there).",
         show_default=False,
+        autocompletion=complete_checkpoints,
     ),
 ]
 At = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from landscape_cli.cli.completion import complete_columns
 from landscape_cli.cli.options import COMMON
 from landscape_cli.compute.predictions.choices import DistanceName
 from landscape_cli.errors import DataError, UsageError
@@ -79,12 +80,19 @@ Where = Annotated[
         "--where",
         metavar="EXPR",
         help="Models to take, by the columns of their table: \"opt == 'sgd' and seed < 45\".",
+        autocompletion=complete_columns,
         rich_help_panel=MODELS,
     ),
 ]
 GroupBy = Annotated[
     str | None,
-    typer.Option("--group-by", metavar="COLUMNS", help="Columns, as in network,optimizer.", rich_help_panel=MODELS),
+    typer.Option(
+        "--group-by",
+        metavar="COLUMNS",
+        help="Columns, as in network,optimizer.",
+        autocompletion=complete_columns,
+        rich_help_panel=MODELS,
+    ),
 ]
 SampleCount = Annotated[
     int | None,

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape_cli.cli import options
+from landscape_cli.cli import completion, options
 from landscape_cli.cli import prediction_options as what
 from landscape_cli.cli.output import Output
 from landscape_cli.errors import UsageError
+from landscape_cli.plugins import did_you_mean
 
 NAME = "progress"
 HELP = """How far each model is on the geodesic from ignorance to truth, and how far off it.
@@ -31,13 +32,17 @@ COLUMNS = (
 Columns = Annotated[
     str | None,
     typer.Option(
-        "--columns", metavar="A,B", help="Further columns of the models' table, or all.", rich_help_panel="Result"
+        "--columns", metavar="A,B", help="Further columns of the models' table, or all.", rich_help_panel="Result",
+        autocompletion=completion.complete_columns,
     ),
-]
+]  # fmt: skip
 Sort = Annotated[
     str | None,
-    typer.Option("--sort", metavar="COLUMN", help="Order of the models; default the file's.", rich_help_panel="Result"),
-]
+    typer.Option(
+        "--sort", metavar="COLUMN", help="Order of the models; default the file's.", rich_help_panel="Result",
+        autocompletion=completion.complete_columns,
+    ),
+]  # fmt: skip
 Descending = Annotated[bool, typer.Option("--descending", help="Largest first.", rich_help_panel="Result")]
 Out = Annotated[
     Path | None,
@@ -95,7 +100,7 @@ def _sorted(records: list[dict[str, Any]], column: str | None, *, descending: bo
     if not any(column in record for record in records):
         raise UsageError(
             f"there is no column '{column}' to sort by",
-            "there are " + ", ".join(records[0]) + "; --columns adds others",
+            did_you_mean(column, records[0]) + "; --columns adds others",
         )
     known = [record for record in records if not _missing(record.get(column))]
     texts = any(isinstance(record[column], str) for record in known)

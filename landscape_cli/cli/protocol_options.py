@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from landscape_cli.cli.options import complete_presets
+from landscape_cli.cli.completion import complete_checkpoints, complete_presets
 from landscape_cli.cli.output import print_text
 from landscape_cli.compute.choices import Compile as CompileChoice
 from landscape_cli.compute.choices import KeepResume
@@ -124,6 +124,7 @@ InitFrom = Annotated[
         "--init-from",
         metavar="RUN[@TIME]",
         help="Begin with the weights and buffers of another run or a .safetensors file; the optimiser begins afresh.",
+        autocompletion=complete_checkpoints,
         rich_help_panel=STREAMS,
     ),
 ]

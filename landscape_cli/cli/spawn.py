@@ -8,6 +8,7 @@ import typer
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import protocol_options as how
 from landscape_cli.cli.batches import RUN_COLUMNS
+from landscape_cli.cli.completion import complete_runs
 from landscape_cli.cli.output import Output
 from landscape_cli.compute.choices import Precision
 from landscape_cli.times import parse_times
@@ -26,7 +27,10 @@ COLUMNS = (("path", "run"), ("spawn_epoch", "spawned at epoch"), ("child", "chil
 
 
 def command(
-    parents: Annotated[list[str], typer.Argument(metavar="PARENT...", help="Runs, or - for a pipe of them.")],
+    parents: Annotated[
+        list[str],
+        typer.Argument(metavar="PARENT...", help="Runs, or - for a pipe of them.", autocompletion=complete_runs),
+    ],
     at: how.SpawnTimes,
     children: how.Children = 2,
     first_child: how.FirstChild = 0,

@@ -3,6 +3,7 @@
 from typing import Literal, get_args
 
 from landscape_cli.errors import UsageError
+from landscape_cli.plugins import did_you_mean
 
 Measure = Literal["barrier", "weight", "relu", "function", "kernel", "gradient"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -22,5 +23,5 @@ def parse_measures(text: str) -> tuple[Measure, ...]:
     chosen = [measure for name in names for measure in MEASURES if measure == name]
     if len(chosen) != len(names) or not names:
         wrong = next((name for name in names if name not in MEASURES), text)
-        raise UsageError(f"--measures: there is no measure '{wrong}'", f"there is {', '.join(MEASURES)}")
+        raise UsageError(f"--measures: there is no measure '{wrong}'", did_you_mean(wrong, MEASURES))
     return tuple(chosen)

@@ -80,7 +80,7 @@ class ModelColumns:
             "network_options": network["options"] or None,
         }
         if run is not None:
-            row |= _run_columns(run) | self._recorded(run, checkpoint.step)
+            row |= run_columns(run) | self._recorded(run, checkpoint.step)
         for key, value in subject.extra.items():
             row.setdefault(key, value)
         return {key: value for key, value in row.items() if value is not None and key not in RESERVED}
@@ -93,7 +93,7 @@ class ModelColumns:
         return {name: row.get(name) for name in MODEL_METRICS}
 
 
-def _run_columns(run: Run) -> dict[str, Any]:
+def run_columns(run: Run) -> dict[str, Any]:
     """Protocol, data, seeds and lineage of a run as flat columns."""
     config, record = run.document.get("config") or {}, run.record()
     protocol, data, seeds = (config.get(name) or {} for name in ("protocol", "data", "seeds"))

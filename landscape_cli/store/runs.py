@@ -75,7 +75,7 @@ class Run:
             raise CheckpointError(f"{path} does not exist", "check the path; 'landscape info .' lists runs")
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise CheckpointError(
                 f"{path} is no run directory: it has no {RUN_NAME}",
                 "make one with 'landscape train' or 'landscape import'",

@@ -1,7 +1,13 @@
 """What every command does alike: help with true examples, output modes, statuses, settings."""
 
+import csv
+import io
 import json
+import os
+import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,7 +58,9 @@ def test_version(cli: Cli) -> None:
         ([], lambda out: json.loads(out)["kind"] == "barrier"),  # piped: JSON lines
         (["--format", "jsonl"], lambda out: json.loads(out)["error_sup"] > 0.5),
         (["--format", "table"], lambda out: "error barrier" in out and "0.8" in out and "{" not in out),
+        (["--format", "csv"], lambda out: float(next(csv.DictReader(io.StringIO(out)))["error_sup"]) > 0.5),
         (["-q"], lambda out: out == f"{SAMPLES / 'early-a'}\n"),
+        (["-q", "--format", "csv"], lambda out: out == f"{SAMPLES / 'early-a'}\n"),
     ],
 )
 def test_output_modes(cli: Cli, options: list[str], check) -> None:
@@ -60,6 +68,117 @@ def test_output_modes(cli: Cli, options: list[str], check) -> None:
     assert done.status == 0
     assert check(done.out)
     assert done.err == ""
+
+
+def test_csv_holds_what_json_lines_hold(cli: Cli) -> None:
+    """Nested values as JSON text, missing ones empty; a column for every entry of any record."""
+    (record,) = cli("relu-dist", *PAIR[:2], "--split", "test", "--by-layer").records
+    (row,) = csv.DictReader(
+        io.StringIO(cli("relu-dist", *PAIR[:2], "--split", "test", "--by-layer", "--format", "csv").out)
+    )
+    assert list(row) == list(record)
+    for name, value in record.items():
+        expected = "" if value is None else json.dumps(value) if isinstance(value, dict | list) else str(value)
+        assert row[name] == expected
+    (single,) = csv.DictReader(io.StringIO(cli("info", SAMPLES / "parent", "--format", "csv").out))
+    assert json.loads(single["checkpoint_steps"]) == [0, 176, 330]
+
+
+def test_every_command_that_prints_records_finishes() -> None:
+    """A table and CSV are written at the end: a command that never comes to it would print nothing."""
+    for module in COMMANDS.values():
+        text = Path(str(module.__file__)).read_text(encoding="utf-8")
+        assert ("output.emit" in text) <= (".finish(" in text), module.NAME
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command writes on a terminal of 200 columns."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    known = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "landscape_cli", *arguments], stdout=slave, stderr=slave, stdin=slave,
+        env={**known, "TERM": "xterm-256color", **environment},
+    )  # fmt: skip
+    os.close(slave)
+    said = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        said += part
+    os.close(master)
+    assert process.wait() == 0
+    return said.decode()
+
+
+@pytest.mark.parametrize("arguments", [("info", str(SAMPLES)), ("info", str(SAMPLES / "parent")), ("--help",)])
+def test_no_color(arguments: tuple[str, ...]) -> None:
+    colour = re.compile(r"\x1b\[[\d;]*3[0-9][\d;]*m|\x1b\[[\d;]*9[0-7]m")
+    plain = on_a_terminal(*arguments, NO_COLOR="1")
+    assert not colour.search(plain)
+    if arguments[0] == "info":
+        assert "\x1b" not in plain
+        assert "network" in plain
+    else:
+        assert colour.search(on_a_terminal(*arguments))  # the test sees colours where there are some
+
+
+def test_a_piped_table_has_no_escape_codes() -> None:
+    for extra in ({}, {"FORCE_COLOR": "1"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "landscape_cli", "info", str(SAMPLES), "--format", "table"],
+            capture_output=True, text=True, check=True, env={**os.environ, "TERM": "xterm-256color", **extra},
+        )  # fmt: skip
+        assert "simple-cnn" in done.stdout
+        assert "\x1b" not in done.stdout
+
+
+MEANT = [
+    (["bariers"], "'barrier'"),
+    (["barrier", "--netwrok", "x"], "did you mean '--network'?"),
+    (["barrier", *PAIR, "--network", "simplecnn"], "did you mean 'simple-cnn'?"),
+    (["barrier", *PAIR, "--data", "digit"], "did you mean 'digits'?"),
+    (["barrier", *PAIR, "--bn", "recomput"], "did you mean 'recompute'?"),
+    (["train", "--preset", "fort2020-resnet20-cifar"], "did you mean 'fort2020-resnet20-cifar10"),
+    (["train", "--network", "mlp", "--data", "digits", "--optimizer", "sgdd", "--out", "x"], "did you mean 'sgd'?"),
+    (["train", "--network", "mlp", "-N", "wdths=8,8", "--data", "digits", "--out", "x"], "did you mean 'widths'?"),
+    (["distances", "x.h5", "--distance", "bhatacharyya"], "did you mean 'bhattacharyya'?"),
+    (["plot", "x.jsonl", "--kind", "barier"], "did you mean 'barrier'?"),
+    (["info", str(SAMPLES), "--sort", "test_eror"], "did you mean 'test_error'?"),
+    (["info", str(SAMPLES), "--where", "netwok == 'mlp'"], "did you mean 'network'?"),
+    (["info", str(SAMPLES), "--columns", "optimiser"], "did you mean 'optimizer'?"),
+    (["compare", *PAIR[:2], "--measures", "wieght"], "did you mean 'weight'?"),
+    (["status", str(SAMPLES), "--only", "finishd"], "did you mean 'finished'?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "meant"), MEANT, ids=lambda v: " ".join(v[-2:]) if isinstance(v, list) else None)
+def test_what_was_meant_is_told(cli: Cli, arguments: list[str], meant: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli(*arguments)
+    assert done.status == 2
+    assert meant in done.err
+    assert len(done.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("option", ["--color", "--line", "--group-by", "--x", "--y"])
+def test_columns_of_a_figure_that_were_meant(cli: Cli, tmp_path: Path, option: str) -> None:
+    records = tmp_path / "progress.jsonl"
+    row = {"kind": "progress", "path": "p.h5", "name": "a", "progress": 0.5, "distance_to_geodesic": 0.1, "truth": 0.2,
+           "ignorance": 1.0, "error": 0.1, "loss": 0.3, "run": "a", "step": 1, "epoch": 1.0, "network": "mlp"}  # fmt: skip
+    records.write_text("".join(json.dumps(row | {"step": n, "epoch": float(n)}) + "\n" for n in range(3)))
+    done = cli("plot", records, option, "netwok", "-o", tmp_path / "figure.png")
+    assert done.status == 2
+    assert "did you mean 'network'?" in done.err
 
 
 def test_settings_come_from_flags_then_environment_then_file(
@@ -163,12 +282,3 @@ def test_a_bug_shows_itself(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(info, "describe", lambda text: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli("info", SAMPLES / "parent")
-
-
-def test_completion_offers_names(cli: Cli) -> None:
-    from landscape_cli.cli.options import complete_data, complete_networks, complete_presets
-
-    assert "resnet20-nobn" in complete_networks("res")
-    assert "synthetic:sloppy" in complete_data("syn")
-    assert "fort2020-wrn-16-4-cifar10" in complete_presets("fort2020-wrn")
-    assert cli("--show-completion", "bash").status in (0, 1)

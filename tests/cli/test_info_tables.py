@@ -1,0 +1,92 @@
+"""A folder of runs as a table: chosen, sorted, cut and written."""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLES, Cli
+
+NAMES = ["early-a", "early-b", "late-a", "late-b", "parent"]
+
+
+def names(done) -> list[str]:
+    assert done.status == 0, done.err
+    return [Path(record["path"]).name for record in done.records]
+
+
+def test_a_folder_is_a_table_of_its_runs(cli: Cli) -> None:
+    assert names(cli("info", SAMPLES)) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("parent == None", ["parent"]),
+        ("spawn_epoch > 0", ["late-a", "late-b"]),
+        ("network == 'simple-cnn' and lr < 0.1 and batch_size == 64 and optimizer == 'sgd'", NAMES),
+        ("child == 1", ["early-b", "late-b"]),
+        ("name in ['parent', 'late-a']", ["late-a", "parent"]),
+        ("parameters < 10", []),
+    ],
+)
+def test_where(cli: Cli, condition: str, expected: list[str]) -> None:
+    done = cli("info", SAMPLES, "--where", condition)
+    assert names(done) == expected
+    assert done.err == ("" if expected else "no run fulfils the condition\n")
+
+
+def test_sort_both_ways_what_is_missing_last(cli: Cli) -> None:
+    rising = cli("info", SAMPLES, "--sort", "test_loss").records
+    losses = [record["test_loss"] for record in rising]
+    assert losses == sorted(losses)
+    assert names(cli("info", SAMPLES, "--sort", "-test_loss")) == [Path(r["path"]).name for r in reversed(rising)]
+    for order in ("spawn_epoch", "-spawn_epoch"):
+        found = names(cli("info", SAMPLES, "--sort", order))
+        assert found[-1] == "parent"
+        assert found[0].startswith("late" if order.startswith("-") else "early")
+
+
+def test_columns_and_csv(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "runs.csv"
+    asked = ("info", SAMPLES, "--columns", "lr,optimizer,seed_order,network_options", "--sort", "name")
+    (first, *_) = cli(*asked, "-o", out).records
+    assert list(first) == ["kind", "path", "lr", "optimizer", "seed_order", "network_options"]
+    assert (first["lr"], first["network_options"]) == (0.07, {"width": 0.5})
+    text = cli(*asked, "--format", "csv").out
+    assert text == out.read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["network_options"] for row in rows] == ['{"width": 0.5}'] * 5
+    table = cli(*asked, "--format", "table").out
+    assert "optimizer" in table
+    assert len(cli("info", SAMPLES, "--columns", "all").records[0]) > 30
+    done = cli("info", SAMPLES, "--columns", "lr", "-o", out)
+    assert (done.status, "holds other results" in done.err) == (1, True)
+    assert cli("info", SAMPLES, "--columns", "lr", "-o", out, "--force").status == 0
+
+
+def test_runs_of_sub_folders_where_a_folder_has_none_itself(cli: Cli, tmp_path: Path) -> None:
+    for name, home in (("parent", "a"), ("early-a", "a"), ("late-a", "b/c"), ("late-b", ".hidden")):
+        shutil.copytree(SAMPLES / name, tmp_path / home / name)
+    shutil.copytree(SAMPLES / "early-b", tmp_path / "a" / "parent" / "inside")
+    assert [Path(r["path"]).relative_to(tmp_path) for r in cli("info", tmp_path).records] == [
+        Path("a/early-a"), Path("a/parent"), Path("b/c/late-a")
+    ]  # fmt: skip
+    assert names(cli("info", tmp_path, "--where", "spawn_epoch == 8")) == ["late-a"]
+    assert names(cli("info", tmp_path / "a")) == ["early-a", "parent"]
+    assert names(cli("info", tmp_path / "a", tmp_path / "b" / "c" / "late-a", "--sort", "name")) == [
+        "early-a",
+        "late-a",
+        "parent",
+    ]
+
+
+def test_what_holds_no_run_is_named(cli: Cli, tmp_path: Path) -> None:
+    done = cli("info", tmp_path, "--where", "lr > 0")
+    assert (done.status, done.out) == (2, "")
+    assert "holds no run" in done.err
+    done = cli("info", SAMPLES / "early-a" / "checkpoints" / "step-00000330.safetensors", "--sort", "lr")
+    assert done.status == 1
+    assert "is no run directory" in done.err

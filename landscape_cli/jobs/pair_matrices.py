@@ -25,8 +25,9 @@ def check_free(path: Path, force: bool) -> None:
 
 
 def row_of(subject: Subject, key: str) -> dict[str, Any]:
-    """What a matrix says of a checkpoint: name, run, step, epoch."""
+    """What a matrix says of a checkpoint: name, run, step, epoch, and when its run was spawned, if it was."""
     checkpoint = subject.checkpoint
+    lineage = (subject.run.lineage if subject.run is not None else None) or {}
     return {
         "key": key,
         "name": model_name(subject),
@@ -34,6 +35,7 @@ def row_of(subject: Subject, key: str) -> dict[str, Any]:
         "run": None if checkpoint.run is None else str(checkpoint.run),
         "step": checkpoint.step,
         "epoch": checkpoint.epoch,
+        **({"spawn_epoch": lineage["epoch"]} if "epoch" in lineage else {}),
     }
 
 

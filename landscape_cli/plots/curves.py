@@ -24,6 +24,7 @@ LABELS = {
     "truth": "distance to truth",
     "ignorance": "distance to ignorance",
 }
+UNITS = {"bhattacharyya": "nats", "skl": "nats", "geodesic": "rad"}  # of distances that have one
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -94,14 +95,24 @@ def legend_height(width: float, shades: Coloring | None, texts: Sequence[str]) -
     return (0.0 if fits_beside(width, texts) else height_below(width, texts)) + 0.5 * barred
 
 
-def draw_legend(drawn: Any, axes: Any, shades: Coloring | None, texts: Sequence[str]) -> None:
-    """The bar for numbers, or the texts with their colours."""
+def draw_legend(
+    drawn: Any, axes: Any, shades: Coloring | None, texts: Sequence[str], curves: Sequence[Curve] = ()
+) -> None:
+    """The bar for numbers, or the texts with their colours, and with their kinds of lines where curves are means."""
     width = drawn.get_figwidth()
     if shades is not None and shades.numeric:
         color_bar(drawn, axes, shades, below=width < NARROW)
     elif shades is not None:
         entries = [(text, color, mark) for text, (_, color, mark) in zip(texts[1:], shades.entries(), strict=True)]
-        outer_legend(drawn, [heading(shades.column), *handles(entries)], below=not fits_beside(width, texts))
+        listed = handles(entries)
+        if curves and all(curve.averaged for curve in curves):
+            for number, curve in enumerate(curves):
+                if shades.codes[curve.row] >= 0:
+                    entry = listed[int(shades.codes[curve.row])]
+                    entry.set_linestyle(_LINES[number % len(_LINES)])
+                    if len(curve.x) > FEW:  # such a line has no markers
+                        entry.set_marker("")
+        outer_legend(drawn, [heading(shades.column), *listed], below=not fits_beside(width, texts))
 
 
 def _colors(shades: Coloring | None, curves: Sequence[Curve]) -> list[tuple[Any, str]]:
@@ -141,12 +152,12 @@ def _draw_runs(axes: Any, lines: Sequence[Curve], shades: Coloring | None) -> No
         )  # fmt: skip
 
 
-def range_up(axes: Any, name: str, values: NDArray[np.float64]) -> None:
+def range_up(axes: Any, name: str, values: NDArray[np.float64], unit: str | None = None) -> None:
     """The upward axis: from zero, if nothing is below it, and a little more, so that no point is cut."""
     top = 1.0 if name == "progress" else float(values.max())
     if values.min() >= 0 and top > 0:
         axes.set_ylim(-0.03 * top, 1.04 * top)
-    axes.set_ylabel(LABELS.get(name, name))
+    axes.set_ylabel(LABELS.get(name, name) + (f" ({unit})" if unit else ""))
 
 
 def range_across(axes: Any, across: NDArray[np.float64]) -> None:

@@ -26,6 +26,8 @@ from landscape_cli.plots.style import figure, headline
 from landscape_cli.store.tables import Table
 
 TIMES = ("epoch", "step")
+# Progress measures arcs of the geodesic; distances to its ends are Bhattacharyya's.
+UNITS_OF = {"distance_to_geodesic": "rad", "truth": "nats", "ignorance": "nats", "loss": "nats"}
 
 
 def progress_figure(
@@ -86,9 +88,9 @@ def progress_figure(
         draw_curves(axes, curves, shades)
         if x in TIMES:
             range_across(axes, numbers(table, x))
-        range_up(axes, y, numbers(table, y))
-        axes.set_xlabel(LABELS.get(x, x))
-        draw_legend(drawn, axes, shades, texts)
+        range_up(axes, y, numbers(table, y), UNITS_OF.get(y))
+        axes.set_xlabel(LABELS.get(x, x) + (f" ({UNITS_OF[x]})" if x in UNITS_OF else ""))
+        draw_legend(drawn, axes, shades, texts, curves)
         headline(axes, title or f"{LABELS.get(y, y).capitalize()} of {len(table):,} models", told_curves(curves))
     return drawn
 

@@ -110,7 +110,7 @@ def through_figure(
         _legend_of_epochs(drawn, axes)
         pairs = max(len(values) for times in lines.values() for values in times.values())
         told = f"mean and standard deviation of {pairs} pairs" if pairs > 1 else "one pair of each spawn time"
-        headline(axes, title or "How siblings part through training", told)
+        headline(axes, title or "Siblings through training", told)
     return drawn
 
 

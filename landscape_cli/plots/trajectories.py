@@ -9,6 +9,7 @@ from landscape_cli.errors import UsageError
 from landscape_cli.plots.coloring import GUESSES, Coloring, coloring, guess
 from landscape_cli.plots.curves import (
     LABELS,
+    UNITS,
     Curve,
     draw_curves,
     draw_legend,
@@ -26,6 +27,7 @@ from landscape_cli.store.trajectories import Trajectories
 
 INDEX = "index"
 SHOWN = ("distance_to_geodesic", "tube_width")  # unless something else is asked for
+IN_UNITS = ("distance_to_geodesic", "distance_at_equal_progress", "tube_width", "truth", "ignorance")
 INDICES = {"progress": "progress", "error": "1 − error"}
 
 
@@ -70,6 +72,7 @@ def trajectories_figure(
     if not all(panels.values()) or not panels:
         raise UsageError(f"{trajectories.path}: there is no value of {y or SHOWN[0]} to draw")
     count = len(panels)
+    unit = UNITS.get(trajectories.matrix.distance)
     width = width or (5.4 if count == 1 else 7.2)
     stacked = count > 1 and width < NARROW + 1
     texts = legend_texts(shades, panels[known[0]])
@@ -80,12 +83,12 @@ def trajectories_figure(
         axes = list(grid.flat)
         for place, (name, curves) in zip(axes, panels.items(), strict=True):
             draw_curves(place, curves, shades)
-            range_up(place, name, np.concatenate([curve.y for curve in curves]))
+            range_up(place, name, np.concatenate([curve.y for curve in curves]), unit if name in IN_UNITS else None)
             place.set_xlim(0, 1)
             if not stacked or place is axes[-1]:
                 index = str(trajectories.attributes.get(INDEX, "progress"))
                 place.set_xlabel(INDICES.get(index, LABELS.get(index, index)))
-        draw_legend(drawn, axes, shades, texts)
+        draw_legend(drawn, axes, shades, texts, panels[known[0]])
         runs = len(np.unique(points.column("row")))
         headline(axes[0], title or f"{runs:,} trajectories", told_curves(panels[known[0]]))
     return drawn

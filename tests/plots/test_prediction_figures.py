@@ -326,7 +326,7 @@ def trajectories(tmp_path: Path) -> Trajectories:
 def test_averages_over_groups_are_drawn_as_stored(trajectories: Trajectories) -> None:
     drawn = trajectories_figure(trajectories)
     geodesic, width = drawn.axes
-    assert (geodesic.get_ylabel(), width.get_ylabel()) == ("distance to the geodesic", "tube width")
+    assert (geodesic.get_ylabel(), width.get_ylabel()) == ("distance to the geodesic (nats)", "tube width (nats)")
     assert (geodesic.get_xlabel(), geodesic.get_xlim()) == ("progress", (0, 1))
     for number, line in enumerate(geodesic.lines):
         np.testing.assert_allclose(line.get_xydata(), [[i, number + i] for i in (0.25, 0.5, 0.75)])

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.conftest import REPOSITORY, SAMPLES
 
@@ -78,17 +77,13 @@ def test_the_tour_on_cifar10(tmp_path: Path) -> None:
             assert all(word in result.stdout for line in shown for word in words(line))
 
 
-def test_the_notebook_lines(cli, capsys: pytest.CaptureFixture[str]) -> None:
-    from landscape_cli.datasets import DataSpec, load
-    from landscape_cli.jobs.subjects import build_network, normalization_for, recorded_network
-    from landscape_cli.store.runs import Run
-
-    (code,) = (text for language, text in FENCE.findall(README) if language == "python" and "LinearPath" in text)
-    data = load(DataSpec("digits"))
-    run = Run.open(SAMPLES / "early-a")
-    normalization = normalization_for(run, data)
-    assert normalization is not None
-    scaled = (torch.from_numpy(data.test.inputs) / 255 - normalization.mean[0]) / normalization.std[0]
-    network, a, b = (build_network(recorded_network(run), data, seed=seed) for seed in (0, 1, 2))
-    exec(code, {"x_test": scaled, "y_test": data.test.labels, "network": network, "a": a, "b": b})
-    assert re.search(r"\d", capsys.readouterr().out)
+def test_the_lines_for_a_notebook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every Python block runs as it stands; what a comment says of a line is what the line prints."""
+    monkeypatch.chdir(REPOSITORY)
+    blocks = [text for language, text in FENCE.findall(README) if language == "python"]
+    assert blocks
+    for code in blocks:
+        exec(code, {"__name__": "__main__"})
+        said = capsys.readouterr().out
+        for number in re.findall(r"\d\.\d{3}", " ".join(re.findall(r"\)  # (\d.*)", code))):
+            assert number in said

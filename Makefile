@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types unit smoke bench clean
+.PHONY: demo test lint types unit smoke docs docs-serve reference bench clean
 
 demo: $(VENV)/.plot
 	$(BIN)/landscape demo
 
-test: lint types unit smoke
+test: lint types unit docs smoke
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -27,6 +27,17 @@ smoke: $(VENV)/.dev
 	rm -rf $(VENV)/smoke
 	$(BIN)/landscape demo --parents 1 --out $(VENV)/smoke --format table
 	$(BIN)/landscape demo --parents 1 --out $(VENV)/smoke --quiet
+
+# The site is built from what lies here, without a network; a broken link is an error.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# The generated pages, docs/reference/, from the code.
+reference: $(VENV)/.dev
+	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.dev
 	$(PIP) --no-deps loss-landscapes==3.0.6 pyhessian==0.1 hessian-eigenthings==1.0.0a5 rebasin==0.0.47 torchview==0.2.7 \

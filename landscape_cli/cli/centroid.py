@@ -7,6 +7,7 @@ import typer
 
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.completion import complete_columns
 from landscape_cli.cli.output import Output
 from landscape_cli.compute.predictions.choices import CentroidName
 from landscape_cli.errors import UsageError
@@ -39,7 +40,13 @@ Kind = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option("--weights", metavar="COLUMN", help="Weights of the models; default equal.", show_default=False),
+    typer.Option(
+        "--weights",
+        metavar="COLUMN",
+        help="Weights of the models; default equal.",
+        show_default=False,
+        autocompletion=complete_columns,
+    ),
 ]
 Out = Annotated[
     Path | None,

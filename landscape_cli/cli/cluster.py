@@ -7,6 +7,7 @@ import typer
 
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.completion import complete_columns
 from landscape_cli.cli.output import Output, save_records
 from landscape_cli.errors import UsageError
 
@@ -61,7 +62,11 @@ Importance = Annotated[
 Factors = Annotated[
     str | None,
     typer.Option(
-        "--factors", metavar="COLUMNS", help="Measure the importance of these columns.", rich_help_panel=FACTORS
+        "--factors",
+        metavar="COLUMNS",
+        help="Measure the importance of these columns.",
+        rich_help_panel=FACTORS,
+        autocompletion=complete_columns,
     ),
 ]
 Covariates = Annotated[
@@ -71,6 +76,7 @@ Covariates = Annotated[
         metavar="COLUMNS",
         help="Numbers for the forest beside the factors; the paper's is mean_distance_to_geodesic.",
         rich_help_panel=FACTORS,
+        autocompletion=complete_columns,
     ),
 ]
 HoldOut = Annotated[

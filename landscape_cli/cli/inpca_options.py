@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.completion import complete_columns
 from landscape_cli.compute.predictions.choices import DistanceName, MethodName, SolverName
 
 EMBEDDING = "Embedding"
@@ -40,6 +41,7 @@ Weights = Annotated[
         metavar="COLUMN",
         help="Column of multiplicities: a model of weight 2 counts as two of them, one of weight 0 is only added.",
         rich_help_panel=EMBEDDING,
+        autocompletion=complete_columns,
     ),
 ]
 FitOn = Annotated[

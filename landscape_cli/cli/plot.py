@@ -102,6 +102,7 @@ Line = Annotated[
         help="Column whose equal values are joined in order of training, or none; default run. Of training curves: run "
         "draws repeats, which differ in seeds only, one by one instead of their mean and spread.",
         rich_help_panel=COLUMN,
+        autocompletion=complete_columns,
     ),
 ]
 X = Annotated[

@@ -74,10 +74,12 @@ def command(
     shown = (*COLUMNS, *((name, name) for name in asked if name not in dict(COLUMNS)))
     output = Output(format, quiet, not no_progress, shown, keep=out, force=force)
 
+    from landscape_cli.jobs.mixing import about
     from landscape_cli.jobs.model_rows import open_models
     from landscape_cli.jobs.progress import measure_progress
 
     opened = [open_models(Path(item.path), where=where, samples=samples, seed=seed) for item in items]
+    output.tell_mixtures([about(predictions) for predictions in opened])
     kept: list[dict[str, Any]] = []
     for predictions in opened:
         with output.bar(len(predictions), f"progress {predictions.path.name}") as report:

@@ -7,6 +7,7 @@ import typer
 
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.completion import complete_columns
 from landscape_cli.cli.output import Output, save_records
 from landscape_cli.compute.predictions.choices import IndexName
 from landscape_cli.errors import UsageError
@@ -40,12 +41,22 @@ RUNS = "Runs"
 
 By = Annotated[
     str,
-    typer.Option("--by", metavar="COLUMNS", help="Columns whose values name a run.", rich_help_panel=RUNS),
+    typer.Option(
+        "--by",
+        metavar="COLUMNS",
+        help="Columns whose values name a run.",
+        rich_help_panel=RUNS,
+        autocompletion=complete_columns,
+    ),
 ]
 Order = Annotated[
     str | None,
     typer.Option(
-        "--order", metavar="COLUMN", help="Order of training; default step, else epoch.", rich_help_panel=RUNS
+        "--order",
+        metavar="COLUMN",
+        help="Order of training; default step, else epoch.",
+        rich_help_panel=RUNS,
+        autocompletion=complete_columns,
     ),
 ]
 Index = Annotated[

@@ -18,6 +18,7 @@ from landscape_cli.compute.predictions.distances import working_memory
 from landscape_cli.errors import ConflictError, DataError, DeviceError, UsageError
 from landscape_cli.jobs.distance_plans import Plan, Room, Shape, cut
 from landscape_cli.jobs.distance_tiles import Progress, TileWork, compute_tiles
+from landscape_cli.jobs.mixing import other_data
 from landscape_cli.jobs.model_rows import ModelRows, References
 from landscape_cli.jobs.stopping import watching
 from landscape_cli.store.atomic import remove_leftovers, remove_leftovers_of
@@ -164,6 +165,8 @@ class _Work:
         settings, second = job.settings, job.second
         if second is not None:
             job.first.same_samples(second)
+            if (told := other_data(job.first, second)) is not None:
+                job.note(told)
             second = None if second.identity() == job.first.identity() else second
         if settings.cap is not None and not settings.cap > 0:
             raise UsageError(f"--cap {settings.cap} is not above zero")

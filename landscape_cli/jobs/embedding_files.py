@@ -44,6 +44,7 @@ from landscape_cli.jobs.embedding_sources import (
     same_subset,
 )
 from landscape_cli.jobs.matrix_rows import MatrixRows
+from landscape_cli.jobs.mixing import other_data
 from landscape_cli.jobs.model_rows import ModelRows, References, open_models
 from landscape_cli.store.atomic import TEMPORARY_PREFIX
 from landscape_cli.store.embeddings import ADDED, PLACED, TEST, Embedding
@@ -402,6 +403,8 @@ class _Work:
         if not references:
             settings = replace(settings, references=References())
         out = self._folder / f"{name}.h5"
+        if second is not None and (told := other_data(first, second)) is not None:
+            job.note(told)
         task = DistanceJob(
             first, out, settings, second=second, memory=job.memory, device=job.device, threads=job.threads,
             command=job.command, note=lambda text: None,

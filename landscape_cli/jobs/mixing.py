@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape_cli.store.predictions import Predictions
 
 MEANT = frozenset({"run", "checkpoint", "predictions", "plan"})  # of as many data sets as there are
 SHOWN = 3
@@ -39,6 +42,28 @@ def mixtures(records: Iterable[Record]) -> list[str]:
         elif len(samples) > 1:
             found.append(f"the {what} mix samples, whose numbers differ by chance: {_told(samples)}")
     return found
+
+
+def about(predictions: "Predictions") -> dict[str, Any]:
+    """What :func:`mixtures` wants to know of a file of predictions."""
+    return {
+        "kind": "prediction",
+        "split": predictions.split,
+        "data": predictions.data,
+        "fingerprint": predictions.fingerprint,
+        "samples": predictions.samples,
+    }
+
+
+def other_data(one: "Predictions", other: "Predictions") -> str | None:
+    """What to tell of two files whose samples have the same labels and are not the same; None if they may be.
+
+    Predictions made elsewhere are known by their labels alone.
+    """
+    known = [side.fingerprint for side in (one, other) if not side.fingerprint.startswith("labels:")]
+    if len(set(known)) < 2:
+        return None
+    return f"warning: {one.path} ({one.data}) and {other.path} ({other.data}) are predictions of different data"
 
 
 def _data(record: Record, split: str) -> str:

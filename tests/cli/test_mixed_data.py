@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from landscape_cli.jobs.mixing import mixtures
@@ -116,3 +117,30 @@ def test_a_figure_of_mixed_records_says_so(cli: Cli, tmp_path: Path) -> None:
     done = cli("plot", file, "--kind", "spawn", "-o", tmp_path / "figure.png")
     assert done.status == 0, done.err
     assert "mix samples" in done.err
+
+
+def test_predictions_of_the_same_labels_and_other_inputs(
+    cli: Cli, plain: list[Path], others: list[Path], tmp_path: Path
+) -> None:
+    """Two files that could be compared, model by model, though their inputs are not the same."""
+    from landscape_cli.datasets import DataSpec, load
+
+    digits = load(DataSpec("digits"))
+    arrays = {"x_train": digits.train.inputs, "y_train": digits.train.labels, "y_test": digits.test.labels}
+    np.savez(tmp_path / "dimmed.npz", x_test=digits.test.inputs // 2, **arrays)
+    files = []
+    for number, (run, data) in enumerate(((plain[0], "digits"), (others[0], f"npz:{tmp_path / 'dimmed.npz'}"))):
+        files.append(tmp_path / f"predictions-{number}.h5")
+        assert cli("predict", run, "--at", "all", "--data", data, "-o", files[-1], "--device", "cpu", "-q").status == 0
+    for command in (("distances", *files, "-o", tmp_path / "d.h5"), ("progress", *files)):
+        done = cli(*command)
+        assert done.status == 0, done.err
+        assert "warning:" in done.err
+        assert "digits" in done.err
+    assert "warning" not in cli("progress", files[0], files[0]).err
+    assert "warning" not in cli("distances", files[0], files[0], "-o", tmp_path / "same.h5").err
+    base = tmp_path / "embedding.h5"
+    assert cli("inpca", files[0], "-k", "1", "-o", base).status == 0
+    added = cli("inpca", base, "--project", files[1], "--predictions", files[0], "-o", tmp_path / "added.h5")
+    assert added.status == 0, added.err
+    assert "are predictions of different data" in added.err

@@ -1,9 +1,11 @@
 """Linearised training from times of a run, and beside it ordinary training at the same low learning rate."""
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +20,7 @@ from landscape_cli.jobs.subjects import load_data
 from landscape_cli.jobs.training import TrainJob, plan_training
 from landscape_cli.networks.registry import NetworkSpec
 from landscape_cli.store.metrics import read_metrics
-from landscape_cli.store.runs import Run
+from landscape_cli.store.runs import Run, is_run
 from landscape_cli.times import Time
 
 Kind = Literal["linearized", "low-lr"]
@@ -299,6 +301,44 @@ def summary(
         "data": first["data"],
         "precision": config["precision"],
     }
+
+
+def summaries_of(linearized: Sequence[Run], low_rate: Sequence[Run]) -> list[dict[str, Any]]:
+    """The records of linearised runs that are there, as ``linearize`` gave them when it made them; by time.
+
+    Runs of one parent, time, order and protocol are repeats. A partner at the low rate counts where every repeat has
+    one. Runs that are not finished, or whose parent is gone, are left out.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in linearized:
+        lineage, config = run.lineage or {}, run.document["config"]
+        if run.status == "finished" and run.parent is not None and is_run(run.parent):
+            order = lineage["linearized"]["order"]
+            key = [str(run.parent.resolve()), int(lineage["step"]), order, config["protocol"]]
+            groups.setdefault(json.dumps(key), []).append(run)
+    partners = {_beginning(run): run for run in low_rate if run.status == "finished"}
+    found = []
+    for runs in groups.values():
+        assert runs[0].parent is not None
+        parent, config, lineage = Run.open(runs[0].parent), runs[0].document["config"], runs[0].lineage or {}
+        protocol = config["protocol"]
+        plan = LinearizePlan(
+            parent=parent, network=NetworkSpec.from_json(config["network"]), data=DataSpec.from_json(config["data"]),
+            at=(), order=lineage["linearized"]["order"], lr=protocol["lr"], momentum=protocol["momentum"],
+            epochs=protocol["epochs"],
+        )  # fmt: skip
+        beside = [partners[_beginning(run)] for run in runs if _beginning(run) in partners]
+        low = [run.record() for run in beside] if len(beside) == len(runs) else []
+        time = Time("step", Fraction(int(lineage["step"])))
+        found.append(summary(plan, time, [run.record() for run in runs], low))
+    return sorted(found, key=lambda record: (record["parent"], record["spawn_step"]))
+
+
+def _beginning(run: Run) -> str:
+    """Where a run begins, how it trains and in which order it sees the data."""
+    lineage, config = run.lineage or {}, run.document["config"]
+    parent = None if run.parent is None else str(run.parent.resolve())
+    return json.dumps([parent, lineage.get("step"), config["protocol"], config["seeds"]], sort_keys=True)
 
 
 def end_metrics(run: Run) -> Mapping[str, Any]:

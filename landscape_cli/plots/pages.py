@@ -91,9 +91,9 @@ def digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def style_text() -> str:
-    """The style of all pages."""
-    return "\n" + (importlib.resources.files(__package__) / "page" / "page.css").read_text(encoding="utf-8")
+def style_text(name: str = "page.css") -> str:
+    """A style of the folder ``page``; by default that of all pages."""
+    return "\n" + (importlib.resources.files(__package__) / "page" / name).read_text(encoding="utf-8")
 
 
 def script_text(names: Sequence[str]) -> str:

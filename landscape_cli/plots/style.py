@@ -85,15 +85,20 @@ def figure(width: float, height: float, **subplots: Any) -> Iterator[tuple[Any, 
 
 
 def collage(
-    panels: Sequence[Callable[[], Any]], *, width: float, row_height: float, columns: int, title: str | None = None
+    panels: Sequence[tuple[Callable[[], Any], int]],
+    *,
+    width: float,
+    row_height: float,
+    columns: int,
+    title: str | None = None,
 ) -> Any:
-    """Several figures as the parts of one, row by row, lettered from A on.
+    """Several figures as the parts of one, lettered from A on; each in the first row that has room for it.
 
     Args:
-        panels: What draws each; the size that it asks for is not heard.
+        panels: What draws each, and how many columns it takes; the size that it asks for is not heard.
         width: Inches of the whole.
         row_height: Inches of a row.
-        columns: Panels a row.
+        columns: Columns of a row.
         title: Above all of them.
 
     Returns:
@@ -102,22 +107,35 @@ def collage(
     Raises:
         LandscapeError: If matplotlib is missing, or what a panel raises.
     """
-    rows = -(-len(panels) // columns)
+    taken: list[int] = []  # columns of each row
+    places = []
+    for panel, span in panels:
+        span = min(span, columns)
+        row = next((row for row, used in enumerate(taken) if used + span <= columns), len(taken))
+        if row == len(taken):
+            taken.append(0)
+        places.append((row, taken[row], span, panel))
+        taken[row] += span
+    places.sort(key=lambda place: place[:2])
+    rows = len(taken)
     with figure(width, rows * row_height + (0.3 if title else 0), squeeze=False) as (drawn, axes):
         axes[0, 0].remove()
-        parts = drawn.subfigures(rows, columns, squeeze=False).flat
-        for number, part in enumerate(parts):
-            if number >= len(panels):
-                continue
+        drawn.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
+        grid = drawn.add_gridspec(rows, columns)
+        for number, (row, column, span, panel) in enumerate(places):
+            part = drawn.add_subfigure(grid[row, column : column + span])
             # Figures fit their words to their width; a part of a figure does not say its own by itself.
-            part.get_figwidth = lambda: width / columns
+            part.get_figwidth = lambda span=span: width * span / columns
             part.get_figheight = lambda: row_height
             token = _PART.set(part)
             try:
-                panels[number]()
+                panel()
             finally:
                 _PART.reset(token)
-            part.text(0.0, 1.0, chr(ord("A") + number), fontsize=12, fontweight="bold", va="top", in_layout=False)
+            if part.get_suptitle():
+                part._suptitle.set_x(0.5 / (width * span / columns))  # beside the letter
+            letter = chr(ord("A") + number)
+            part.text(0.0, 1.0, letter, fontsize=12, fontweight="bold", va="top", in_layout=False)
         if title is not None:
             drawn.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     return drawn

@@ -1,0 +1,244 @@
+"""The pictures of a report, its two large figures and its page, drawn of what its steps have made."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape_cli.cli.asked import Asked
+from landscape_cli.cli.drawing import draw, embedded_of
+from landscape_cli.cli.output import csv_text
+from landscape_cli.cli.report_steps import Made
+from landscape_cli.errors import LandscapeError
+from landscape_cli.jobs.linearizing import summaries_of
+from landscape_cli.jobs.model_columns import run_columns
+from landscape_cli.jobs.report_cast import Cast
+from landscape_cli.jobs.report_plan import Part, Plan, Settings
+from landscape_cli.plots.interactive import interactive_page
+from landscape_cli.plots.recognise import Figure, Result, recognise
+from landscape_cli.plots.report_page import Panel, Section, report_page
+from landscape_cli.plots.style import collage, rendered, write_picture
+from landscape_cli.store.atomic import write_text
+
+PAGE_NAME = "index.html"
+COLUMNS_OF_FIGURE = 3
+ROW = 3.9  # inches of a row of panels
+WIDTH = 14.5
+WIDE = ("training", "spawn", "barrier")  # figures of several axes
+SECTIONS: tuple[tuple[Part, str, str, str], ...] = (
+    ("weights", "fort", "Weight space and tangent kernels", "Fort et al. 2020, Figs. 2–4, 7 and 8"),
+    ("predictions", "mao", "Prediction space", "Mao et al. 2023, Figs. 2 and 7–9"),
+)
+RUN_COLUMNS = (
+    ("path", "run"), ("status", "status"), ("network", "network"), ("data", "data"), ("optimizer", "optimizer"),
+    ("lr", "lr"), ("batch_size", "batch"), ("weight_decay", "decay"), ("augment", "augmentation"), ("seed", "seed"),
+    ("parent", "parent"), ("spawn_epoch", "spawned at epoch"), ("epoch", "epoch"), ("train_error", "train error"),
+    ("test_error", "test error"), ("test_loss", "test loss"), ("checkpoints", "checkpoints"), ("seconds", "seconds"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A picture that can be drawn.
+
+    Args:
+        name: Unique in the report.
+        title: What it shows.
+        part: Which large figure it belongs to.
+        result: What it is drawn of; None if that is not there.
+        figure: Which figure.
+        problem: Why there is nothing to draw, or what is missing in it.
+        command: What made the result.
+        file: The result's file.
+    """
+
+    name: str
+    title: str
+    part: Part
+    result: Result | None
+    figure: Figure
+    problem: str | None
+    command: str
+    file: Path | None
+
+    def draw(self) -> Any:
+        """The figure."""
+        assert self.result is not None
+        return draw(self.result, self.figure, Asked())
+
+
+def write_report(
+    folder: Path,
+    cast: Cast,
+    plan: Plan,
+    made: Sequence[Made],
+    settings: Settings,
+    *,
+    title: str | None,
+    command: str,
+) -> dict[str, Any]:
+    """Draw and write everything; returns the report's record.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+        StorageError: If something cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = [*_of_runs(folder, cast), *_of_steps(folder, made)]
+    sections = []
+    drawn = 0
+    for part, name, heading, text in SECTIONS:
+        mine = [drawing for drawing in drawings if drawing.part == part]
+        panels, good = [], []
+        for drawing in mine:
+            panel = _panel(folder, drawing)
+            panels.append(panel)
+            if panel.picture is not None:
+                good.append(drawing)
+        drawn += len(good)
+        whole = _whole(folder, name, f"{heading} ({text})", good) if len(good) > 1 else []
+        sections.append(Section(name, heading, text, panels, whole))
+    runs = [{**run_columns(run), **run.record()} for run in cast.runs]
+    table = csv_text(runs)
+    write_text(folder / "runs.csv", table)
+    places = ", ".join(sorted({str(run.path.parent) for run in cast.runs} | {str(path) for path in cast.foreign}))
+    page = report_page(
+        title=title or f"Report of {places}",
+        caption=_caption(cast),
+        sections=sections,
+        runs=runs,
+        columns=RUN_COLUMNS,
+        runs_csv=table,
+        settings=[
+            ("command", command), ("split", settings.split), ("images", str(settings.samples or "all")),
+            ("images of kernels", str(settings.kernel_samples)), ("left out", ", ".join(sorted(settings.without))),
+        ],
+        missing=[*plan.missing, *cast.left_out],
+    )  # fmt: skip
+    write_picture(page.encode("utf-8"), folder / PAGE_NAME)
+    return {
+        "kind": "report",
+        "path": str(folder / PAGE_NAME),
+        "runs": len(cast.runs),
+        "panels": drawn,
+        "problems": [f"{d.title}: {d.problem}" for d in drawings if d.problem is not None] or None,
+        "missing": [f"{what}: needs {need}" for what, need in plan.missing] or None,
+    }
+
+
+def _caption(cast: Cast) -> str:
+    counts = (
+        (len(cast.parents), "runs of their own"), (len(cast.children), "children"),
+        (len(cast.linearized), "linearised runs"), (len(cast.foreign), "places of other tools' checkpoints"),
+    )  # fmt: skip
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def _of_runs(folder: Path, cast: Cast) -> list[_Drawing]:
+    """What the runs themselves recorded: training curves, and what linearised training reached."""
+    found = []
+    trained = [run for run in cast.parents if (run.path / "metrics.jsonl").exists()]
+    if trained:
+        records = [{"kind": "run", "path": str(run.path)} for run in trained]
+        line = "landscape plot " + " ".join(str(run.path) for run in trained)
+        drawing = ("training", "Training of the parents", "weights", Result("run", None, records), "training")
+        found.append(_Drawing(*drawing, None, line, None))  # type: ignore[arg-type]
+    if cast.linearized and (records := summaries_of(cast.linearized, cast.low_rate)):
+        file = folder / "linearized.jsonl"
+        write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+        result = Result("linearization", file, records)
+        found.append(
+            _Drawing(
+                "linearized", "What training in a tangent space reaches", "weights", result, "linearized", None,
+                f"landscape plot {file}", file,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _of_steps(folder: Path, made: Sequence[Made]) -> list[_Drawing]:
+    found = []
+    for one in made:
+        step = one.step
+        for figure, title in step.panels:
+            name = step.name if len(step.panels) == 1 else f"{step.name}-{figure}"
+            result, problem = None, one.problem
+            if one.result is not None:
+                files = [one.result]
+                if step.name == "barriers" and (folder / "paths.jsonl").exists():
+                    files.append(folder / "paths.jsonl")
+                try:
+                    result = recognise([str(file) for file in files])
+                except LandscapeError as error:
+                    problem = error.message
+            found.append(
+                _Drawing(name, title, step.part, result, figure, problem, step.line, one.result)  # type: ignore[arg-type]
+            )
+    return found
+
+
+def _panel(folder: Path, drawing: _Drawing) -> Panel:
+    """Draw one, and keep it beside the page as SVG and its numbers as CSV."""
+    if drawing.result is None:
+        return Panel(drawing.name, drawing.title, problem=drawing.problem, command=drawing.command)
+    try:
+        picture = rendered(drawing.draw(), ".svg")
+    except LandscapeError as error:
+        return Panel(drawing.name, drawing.title, problem=error.message, command=drawing.command)
+    target = folder / f"{drawing.name}.svg"
+    write_picture(picture, target)
+    numbers = _numbers(drawing)
+    if numbers is not None:
+        write_text(folder / numbers[0], numbers[1])
+    page = None
+    if drawing.figure == "embedding":
+        page = interactive_page(embedded_of(drawing.result, drawing.figure, Asked()))
+    sources = drawing.file or ""
+    return Panel(
+        name=drawing.name,
+        title=drawing.title,
+        picture=picture,
+        problem=drawing.problem,
+        command=drawing.command,
+        draw=f"landscape plot {sources} --kind {drawing.figure} -o {target}" if sources else "",
+        numbers=numbers,
+        page=page,
+    )
+
+
+def _numbers(drawing: _Drawing) -> tuple[str, str] | None:
+    """The numbers that are drawn, as CSV: the records, or the rows of an embedding."""
+    result = drawing.result
+    assert result is not None
+    if result.kind == "embedding" and drawing.figure == "embedding":
+        from landscape_cli.store.embeddings import Embedding
+
+        assert result.path is not None
+        embedding = Embedding.open(result.path)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        columns = embedding.rows.columns
+        axes = [f"x{k + 1}" for k in range(embedding.coordinates.shape[1])]
+        writer.writerow([*columns, *axes])
+        for row in range(len(embedding.coordinates)):
+            writer.writerow([*(values[row] for values in columns.values()), *embedding.coordinates[row].tolist()])
+        return f"{drawing.name}.csv", text.getvalue()
+    if result.records and result.kind != "run":
+        return f"{drawing.name}.csv", csv_text(result.records)
+    return None
+
+
+def _whole(folder: Path, name: str, title: str, drawings: Sequence[_Drawing]) -> list[tuple[str, bytes]]:
+    """All panels of a part as one figure, in the three formats."""
+    parts: list[tuple[Callable[[], Any], int]] = [(one.draw, 2 if one.figure in WIDE else 1) for one in drawings]
+    columns = min(COLUMNS_OF_FIGURE, sum(span for _, span in parts))
+    drawn = collage(parts, width=WIDTH * columns / COLUMNS_OF_FIGURE, row_height=ROW, columns=columns, title=title)
+    found = []
+    for suffix in (".png", ".svg", ".pdf"):
+        content = rendered(drawn, suffix)
+        write_picture(content, folder / f"{name}{suffix}")
+        found.append((f"{name}{suffix}", content))
+    return found

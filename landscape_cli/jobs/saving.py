@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-WAITING = 2  # saves that may wait: more would only hold memory
+WAITING = 1 << 28  # bytes of saves that may wait; a larger one waits alone
 
 
 class Saver:
@@ -21,7 +21,9 @@ class Saver:
     """
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
+        self._waiting: queue.Queue[tuple[Callable[[], None], int] | None] = queue.Queue()
+        self._room = threading.Condition()
+        self._held = 0
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -38,8 +40,8 @@ class Saver:
         if error is None or isinstance(error, Exception):  # a stop from outside is not answered with another error
             self._raise()
 
-    def save(self, work: Callable[[], None]) -> None:
-        """Hand in work; waits only where two saves wait already.
+    def save(self, work: Callable[[], None], size: int = 0) -> None:
+        """Hand in work that holds so many bytes; waits only while those that wait already hold too many.
 
         Raises:
             LandscapeError: What an earlier save failed with.
@@ -48,7 +50,10 @@ class Saver:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
             self._thread.start()
-        self._waiting.put(work)
+        with self._room:
+            self._room.wait_for(lambda: self._held == 0 or self._held + size <= WAITING)
+            self._held += size
+        self._waiting.put((work, size))
 
     def flush(self) -> None:
         """Wait until all is written.
@@ -60,13 +65,17 @@ class Saver:
         self._raise()
 
     def _run(self) -> None:
-        while (work := self._waiting.get()) is not None:
+        while (item := self._waiting.get()) is not None:
+            work, size = item
             try:
                 if self._error is None:
                     work()
             except BaseException as error:  # handed over to the thread that trains
                 self._error = error
             finally:
+                with self._room:
+                    self._held -= size
+                    self._room.notify()
                 self._waiting.task_done()
         self._waiting.task_done()
 
@@ -95,6 +104,11 @@ class Snapshot:
                 self._copies[name] = tensor.detach().to("cpu", copy=True)
         if self._done is not None:
             self._done.record()
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they hold."""
+        return sum(copy.nbytes for copy in self._copies.values())
 
     def tensors(self) -> dict[str, Tensor]:
         """The copies."""

@@ -193,7 +193,7 @@ def _record(session: Session, run: Run, state: TrainingState, saver: Saver) -> N
             _forget_states(run, keep=state.step)
         run.rolling_file.unlink(missing_ok=True)
 
-    saver.save(write)
+    saver.save(write, weights.nbytes + optimizer.nbytes)
 
 
 def _save_rolling(run: Run, state: TrainingState, saver: Saver) -> None:
@@ -203,7 +203,7 @@ def _save_rolling(run: Run, state: TrainingState, saver: Saver) -> None:
         kept: dict[str, Tensor] = optimizer.tensors()
         write_state(run.rolling_file, step=state.step, optimizer=kept, network=weights.tensors())
 
-    saver.save(write)
+    saver.save(write, weights.nbytes + optimizer.nbytes)
 
 
 def _made(run: Run, trainer: Trainer) -> dict[str, Any]:

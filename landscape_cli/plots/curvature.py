@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.curves import range_across
-from landscape_cli.plots.style import COLORS, MARKERS, MUTED, figure, headline
+from landscape_cli.plots.legends import narrow_height, own_legend
+from landscape_cli.plots.style import COLORS, MARKERS, MUTED, NARROW, figure, headline
 
 Records = Sequence[dict[str, Any]]
 
@@ -89,7 +90,7 @@ def density_figure(
         raise UsageError("no record holds a spectral density", "measure it: landscape hessian --density 4")
     name = _one(found)
     width = width or 5.2
-    with figure(width, height or 0.66 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.66, (len(found) + 1) // 2)) as (drawn, axes):
         import matplotlib as mpl
 
         shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(found)))
@@ -110,7 +111,7 @@ def density_figure(
         axes.set_ylim(floor, 5 * top)
         axes.set(xlabel="eigenvalue", ylabel=f"density of the {name}'s spectrum")
         if len(found) > 1:
-            axes.legend(ncols=1 + (len(found) > 8))
+            own_legend(drawn, axes, ncols=1 + (len(found) > 8))
         probes = len(found[0]["density"]["nodes"])
         told = f"{probes} random vectors, {len(found[0]['density']['nodes'][0])} steps; shaded: standard error; "
         headline(axes, title or "Spectral density", f"{told}dotted: λ_max; {_sample(found)}")
@@ -141,7 +142,7 @@ def overlap_figure(
     name = _one(found)
     lines = _lines(found)
     width = width or 4.8
-    with figure(width, height or 0.68 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.68, 2)) as (drawn, axes):
         for number, (run, line) in enumerate(lines.items()):
             suffix = f", {run}" if len(lines) > 1 else ""
             for key, label, style in (
@@ -155,7 +156,7 @@ def overlap_figure(
         axes.axhline(by_chance, color=MUTED, linestyle=":", label="by chance")
         range_across(axes, _column(found, "epoch"))
         axes.set(xlabel="epoch", ylabel="share in the top eigenspace", ylim=(-0.04, 1.02))
-        axes.legend(fontsize=7)
+        own_legend(drawn, axes, fontsize=7)
         dims = found[0]["overlap_dimensions"]
         told = f"top {dims[0]} eigenvectors and {dims[-1]} directions of centroids; {_sample(found)}"
         headline(axes, title or f"Top eigenspace of the {name}", told)
@@ -183,7 +184,10 @@ def escape_figure(
     lines = _lines(records)
     scaled = any(r.get("effective_lr") is not None for r in records)
     width = width or (9.0 if scaled else 6.6)
-    with figure(width, height or (0.34 if scaled else 0.45) * width, ncols=2 + scaled) as (drawn, grid):
+    stacked = width < NARROW
+    shape = {"nrows" if stacked else "ncols": 2 + scaled}
+    tall = 0.72 * (2 + scaled) if stacked else 0.34 if scaled else 0.45
+    with figure(width, height or tall * width, **shape) as (drawn, grid):
         beside = (grid[2], grid[2].twinx()) if scaled else None
         for number, (run, line) in enumerate(lines.items()):
             marker, suffix = MARKERS[number % len(MARKERS)], f", {run}" if len(lines) > 1 else ""

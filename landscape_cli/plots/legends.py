@@ -60,6 +60,22 @@ def height_below(width: float, labels: Sequence[str]) -> float:
     return -(-len(labels) // columns) * size * 1.5 / 72
 
 
+def own_legend(drawn: Any, axes: Any, handles: Sequence[Any] | None = None, **place: Any) -> None:
+    """A legend of the axes' own lines: in the axes, or below them where these are too narrow for it."""
+    entries = list(axes.get_legend_handles_labels()[0] if handles is None else handles)
+    if drawn.get_figwidth() >= NARROW:
+        axes.legend(handles=entries, **place)
+        return
+    labels = [str(entry.get_label()) for entry in entries]
+    columns, size = columns_below(drawn.get_figwidth(), labels)
+    drawn.legend(handles=entries, loc="outside lower center", ncols=columns, fontsize=size, columnspacing=1.0)
+
+
+def narrow_height(width: float, ratio: float, entries: int) -> float:
+    """Inches of a figure with one pair of axes: a share of its width, and room for what stands below narrow ones."""
+    return ratio * width if width >= NARROW else 0.82 * width + 0.17 * entries
+
+
 def outer_legend(drawn: Any, entries: Sequence[Any], *, below: bool = False) -> None:
     """A legend right of the axes, or below them in as many columns as the figure has room for."""
     if not entries:

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.style import COLORS, MISSING, figure, headline
+from landscape_cli.plots.style import COLORS, MISSING, NARROW, figure, headline
 
 MANY = 24  # checkpoints of a matrix above which not each is named
 
@@ -112,9 +113,13 @@ def spawn_figure(
         )
     panels = _panels(siblings)
     epochs = sorted({float(record["spawn_epoch"]) for record in siblings})
-    columns = min(3, len(panels))
+    narrow = width is not None and width < NARROW
+    columns = min(2 if narrow else 3, len(panels))
     rows = -(-len(panels) // columns)
-    size = (width or (4.2, 6.4, 7.2)[columns - 1], height or (3.1 if columns == 1 else 0.5 + 2.2 * rows))
+    size = (
+        width or (4.2, 6.4, 7.2)[columns - 1],
+        height or (3.1 if columns == 1 else 0.5 + (1.7 if narrow else 2.2) * rows),
+    )
     with figure(*size, nrows=rows, ncols=columns, squeeze=False, sharex=True) as (drawn, axes):
         for number, place in enumerate(axes.flat):
             if number >= len(panels):
@@ -129,7 +134,8 @@ def spawn_figure(
         told = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
         if axes.flat[0].get_legend_handles_labels()[0]:
             axes.flat[0].legend()
-        wrapped = title or f"Children at the end of training, {told} pair{'s' * (told != '1')} at each spawn time"
+        shown = title or f"Children at the end of training, {told} pair{'s' * (told != '1')} at each spawn time"
+        wrapped = textwrap.fill(shown, max(20, int(11.5 * drawn.get_figwidth())))
         drawn.suptitle(wrapped, fontsize=9, fontweight="bold", x=0.02, ha="left")
     return drawn
 
@@ -162,10 +168,11 @@ def _against_time(axes: Any, epochs: Sequence[float], values: dict[float, list[f
     if any(len(several) > 1 for several in values.values()):
         spots = [(epochs.index(epoch), value) for epoch, several in values.items() for value in several]
         axes.scatter(*zip(*spots, strict=True), s=10, color=COLORS[1], linewidths=0, zorder=4, label="each pair")
-    step = -(-len(epochs) // 8)
+    step = -(-len(epochs) // (4 if axes.get_figure().get_figwidth() < NARROW else 8))
     shown = range(0, len(epochs), step)
     axes.set_xticks(list(shown), [f"{epochs[k]:.4g}" for k in shown])
-    axes.set_title(label, fontsize=8)
+    small = axes.get_figure().get_figwidth() < NARROW
+    axes.set_title(textwrap.fill(label, 22) if small else label, fontsize=7 if small else 8)
     top = axes.get_ylim()[1]
     axes.set_ylim(means[np.isfinite(means)].min(initial=0.0) - 0.03 * top, top)
 

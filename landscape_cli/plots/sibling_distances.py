@@ -8,6 +8,7 @@ import numpy as np
 
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.curves import range_across
+from landscape_cli.plots.legends import narrow_height
 from landscape_cli.plots.pair_distances import CALLED, MEASURES, only
 from landscape_cli.plots.style import NARROW, figure, headline
 
@@ -50,7 +51,7 @@ def scatter_figure(
         )
     epochs = sorted({float(r["spawn_epoch"]) for r in known})
     width = width or 4.8
-    with figure(width, height or 0.72 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.72, 2)) as (drawn, axes):
         for epoch, (color, mark) in _shades(epochs).items():
             pairs = [r for r in known if float(r["spawn_epoch"]) == epoch]
             axes.scatter(
@@ -96,7 +97,7 @@ def through_figure(
             "none of these pairs is of siblings at one time", "measure them: --pairs siblings --at 4ep,8ep,last"
         )
     width = width or 5.0
-    with figure(width, height or 0.68 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.68, 2)) as (drawn, axes):
         for epoch, (color, mark) in _shades(sorted(lines)).items():
             times = sorted(lines[epoch])
             means = np.asarray([statistics.fmean(lines[epoch][t]) for t in times])
@@ -127,7 +128,12 @@ def _legend_of_epochs(drawn: Any, axes: Any) -> None:
     """Spawn times beside the axes, or below them where these are narrow."""
     handles, labels = axes.get_legend_handles_labels()
     if drawn.get_figwidth() < NARROW:
-        place: dict[str, Any] = {"loc": "outside lower center", "ncols": min(6, len(labels))}
+        place: dict[str, Any] = {
+            "loc": "outside lower center",
+            "ncols": min(6, len(labels)),
+            "handlelength": 1,
+            "columnspacing": 0.8,
+        }
     else:
         place = {"loc": "outside right center"}
     drawn.legend(handles, labels, title="spawned\nat epoch" if "right" in place["loc"] else "spawned at epoch", **place)

@@ -7,6 +7,7 @@ import numpy as np
 
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.curves import range_across
+from landscape_cli.plots.legends import narrow_height, own_legend
 from landscape_cli.plots.pair_distances import only, short
 from landscape_cli.plots.style import COLORS, MARKERS, figure, headline
 
@@ -37,7 +38,7 @@ def velocity_figure(
         lines.setdefault(str(record["path"]), []).append(record)
     width = width or 5.0
     named = {path: f", {short(path)}" if len(lines) > 1 else "" for path in lines}
-    with figure(width, height or 0.64 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.64, 2 * len(lines))) as (drawn, axes):
         for number, (path, line) in enumerate(lines.items()):
             line = sorted(line, key=lambda r: float(r["epoch"]))
             axes.plot(
@@ -48,7 +49,7 @@ def velocity_figure(
         axes.set(xlabel="epoch t", ylabel=f"velocity of the {form} kernel, 1/epoch")
         range_across(axes, np.asarray([r["epoch"] for r in records], dtype=np.float64))
         known = [r for r in records if r.get("error_barrier") is not None]
-        handles, labels = axes.get_legend_handles_labels()
+        handles = axes.get_legend_handles_labels()[0]
         if known:
             beside = axes.twinx()
             for number, (path, line) in enumerate(lines.items()):
@@ -65,9 +66,8 @@ def velocity_figure(
             beside.set_ylabel("error barrier (points of %)")
             beside.spines["right"].set_visible(True)
             beside.grid(False)
-            more = beside.get_legend_handles_labels()
-            handles, labels = handles + more[0], labels + more[1]
-        axes.legend(handles, labels, loc="upper right")
+            handles = handles + beside.get_legend_handles_labels()[0]
+        own_legend(drawn, axes, handles, loc="upper right")
         spans = sorted({round(float(r["dt"]), 3) for r in records})
         told = f"Δt {spans[0]:g} epochs" if len(spans) == 1 else f"Δt {spans[0]:g} to {spans[-1]:g} epochs"
         headline(axes, title or "How fast the tangent kernel moves", f"{told}, {records[0]['samples']} samples")
@@ -107,7 +107,7 @@ def linearized_figure(
                 (epoch, record["low_lr_test_error"], record.get("low_lr_test_error_sd") or 0.0)
             )
     width = width or 5.2
-    with figure(width, height or 0.68 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.68, 1 + len(curves))) as (drawn, axes):
         for number, (label, points) in enumerate(curves.items()):
             x, y, spread = (np.asarray(side, dtype=np.float64) for side in zip(*sorted(set(points)), strict=True))
             axes.errorbar(
@@ -121,7 +121,7 @@ def linearized_figure(
         range_across(axes, np.asarray([r["spawn_epoch"] for r in records], dtype=np.float64))
         _from_zero(axes)
         axes.set(xlabel="epoch t̃ of the tangent space", ylabel="test error (%)")
-        axes.legend()
+        own_legend(drawn, axes)
         repeats = max(int(r.get("repeats") or 1) for r in records)
         told = f"{short(next(iter(parents), str(records[0]['parent'])))}"
         told += f", mean and standard deviation of {repeats}" if repeats > 1 else ""
@@ -155,7 +155,7 @@ def advantage_figure(
         lines.setdefault((short(str(record["parent"])), int(record["order"])), []).append(record)
     several = len({parent for parent, _ in lines}) > 1
     width = width or 5.2
-    with figure(width, height or 0.68 * width) as (drawn, axes):
+    with figure(width, height or narrow_height(width, 0.68, 0)) as (drawn, axes):
         axes.axhline(0, color="black", linewidth=0.8)
         for number, ((parent, order), line) in enumerate(lines.items()):
             line = sorted(line, key=lambda r: float(r["spawn_epoch"]))

@@ -295,7 +295,8 @@ def test_precisions(tmp_path: Path) -> None:
     for precision in ("float64", "bf16", "fp16"):
         run_training(job(tmp_path / precision, precision=precision, protocol=short))
     kinds = {
-        p: Run.open(tmp_path / p).checkpoint(5).headers()[0].tensors["head.weight"].dtype for p in ("float64", "bf16", "fp16")
+        p: Run.open(tmp_path / p).checkpoint(5).headers()[0].tensors["head.weight"].dtype
+        for p in ("float64", "bf16", "fp16")
     }
     assert kinds == {"float64": "F64", "bf16": "F32", "fp16": "F32"}
 

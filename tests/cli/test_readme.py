@@ -4,40 +4,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY, SAMPLES
+from tests.fences import fences, typed, words
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CONSOLE = [line for fence in fences(README) if fence.language == "console" for line in typed(fence.text)]
 DATA = os.environ.get("LANDSCAPE_TEST_DATA")
-
-
-def console() -> Iterator[tuple[str, list[str]]]:
-    """The commands of the console blocks, each with the lines shown under it."""
-    for language, text in FENCE.findall(README):
-        if language != "console":
-            continue
-        command: list[str] = []
-        shown: list[str] = []
-        for line in [*text.splitlines(), "$ "]:
-            if line.startswith("$ "):
-                if command:
-                    yield "\n".join(command), shown
-                command, shown = [line[2:]], []
-            elif line.startswith(">") and not shown:
-                command.append(line[2:])
-            else:
-                shown.append(line)
-
-
-def words(line: str) -> list[str]:
-    """What a line of a table says apart from numbers: headings, paths, states."""
-    cells = (cell.strip() for cell in re.split(r"\s{2,}", line))
-    return [cell for cell in cells if re.search(r"[A-Za-z]", cell) and not re.fullmatch(r"[-+.\de]+", cell)]
 
 
 def test_the_tour_works_line_by_line(tmp_path: Path) -> None:
@@ -46,7 +22,7 @@ def test_the_tour_works_line_by_line(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(tmp_path), "LANDSCAPE_THREADS": "1"}
     done = 0
-    for command, shown in console():
+    for command, shown in CONSOLE:
         if "cifar" in command:
             continue
         piped = " | " in command
@@ -66,7 +42,7 @@ def test_the_tour_works_line_by_line(tmp_path: Path) -> None:
 @pytest.mark.skipif(DATA is None, reason="needs the original CIFAR-10 files: LANDSCAPE_TEST_DATA=DIR")
 def test_the_tour_on_cifar10(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for command, shown in console():
+    for command, shown in CONSOLE:
         if "cifar" in command:
             command = command.replace("cifar10:data", f"cifar10:{DATA}")
             result = subprocess.run(
@@ -80,7 +56,7 @@ def test_the_tour_on_cifar10(tmp_path: Path) -> None:
 def test_the_lines_for_a_notebook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Every Python block runs as it stands; what a comment says of a line is what the line prints."""
     monkeypatch.chdir(REPOSITORY)
-    blocks = [text for language, text in FENCE.findall(README) if language == "python"]
+    blocks = [fence.text for fence in fences(README) if fence.language == "python"]
     assert blocks
     for code in blocks:
         exec(code, {"__name__": "__main__"})

@@ -19,6 +19,8 @@ class LandscapeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # a notebook shows it under the message, as the command line does
 
     def __reduce__(self) -> tuple[type["LandscapeError"], tuple[str, str | None]]:
         # Errors cross process borders (one run a core); the hint must come along.

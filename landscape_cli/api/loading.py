@@ -1,8 +1,10 @@
 """Runs and checkpoints on disk as a notebook wants them: the run, the state dict, the module, the samples."""
 
 import copy
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ from landscape_cli.jobs.subjects import (
 from landscape_cli.networks.registry import NetworkSpec, check_name, resolve
 from landscape_cli.store.checkpoints import Checkpoint
 from landscape_cli.store.locate import locate
-from landscape_cli.store.runs import Run
+from landscape_cli.store.runs import Run, is_run
 
 Source = str | PathLike[str] | Run | Checkpoint
 
@@ -66,7 +68,9 @@ def load_network(
     checkpoint: Source,
     *,
     network: str | nn.Module | None = None,
+    network_option: Mapping[str, Any] | None = None,
     data: str | None = None,
+    data_option: Mapping[str, Any] | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> nn.Module:
@@ -79,7 +83,9 @@ def load_network(
     Args:
         checkpoint: As :func:`load_checkpoint` takes it.
         network: The network, if the run does not say.
+        network_option: Options of a named network, as in ``{"width": 0.5}``.
         data: The data, whose shape and classes a named network is built for, if the run does not say.
+        data_option: Options of it, as in ``{"size": 64}``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``.
         precision: As on the command line.
 
@@ -91,7 +97,11 @@ def load_network(
         UsageError: If it is not known what network it is.
     """
     found = located(checkpoint)
-    made = copy.deepcopy(own_module(network)) if isinstance(network, nn.Module) else _built(found, network, data)
+    made = (
+        copy.deepcopy(own_module(network))
+        if isinstance(network, nn.Module)
+        else _built(found, network, network_option or {}, _data_spec(data, data_option))
+    )
     load_state(made, found.tensors(), found.label)
     return place(made, placement(device, precision)).eval()
 
@@ -103,6 +113,7 @@ def load_samples(
     samples: int | None = None,
     seed: int = 0,
     data: str | None = None,
+    data_option: Mapping[str, Any] | None = None,
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> Samples:
@@ -115,6 +126,7 @@ def load_samples(
             commands measure on.
         seed: Of that choice.
         data: Other data than the run's own, by name; it is normalised as in the run's training.
+        data_option: Options of it.
         device: Where it lies.
         precision: Of the inputs.
 
@@ -125,8 +137,8 @@ def load_samples(
         UsageError: If the run does not say what data it was trained on.
     """
     where = placement(device, precision)
-    owner = run if isinstance(run, Run) else _run_of(located(run))
-    asked = None if data is None else DataSpec(data)
+    owner = _owner(run)
+    asked = _data_spec(data, data_option)
     if owner is None and asked is None:
         raise UsageError(f"{run} does not say what data it belongs to", "give it: data='digits'")
     whole = load_data(asked if owner is None and asked is not None else chosen_data(_known(owner), asked))
@@ -141,6 +153,15 @@ def located(checkpoint: Source) -> Checkpoint:
     return locate(str(checkpoint.path if isinstance(checkpoint, Run) else checkpoint))
 
 
+def _owner(source: Source) -> Run | None:
+    """The run that is meant, or that a checkpoint belongs to."""
+    if isinstance(source, Run):
+        return source
+    if not isinstance(source, Checkpoint) and is_run(Path(source)):
+        return Run.open(Path(source))
+    return _run_of(located(source))
+
+
 def _run_of(checkpoint: Checkpoint) -> Run | None:
     return None if checkpoint.run is None else Run.open(checkpoint.run)
 
@@ -150,12 +171,16 @@ def _known(run: Run | None) -> Run:
     return run
 
 
-def _built(checkpoint: Checkpoint, network: str | None, data: str | None) -> nn.Module:
+def _data_spec(data: str | None, options: Mapping[str, Any] | None) -> DataSpec | None:
+    return None if data is None else DataSpec(data, dict(options or {}))
+
+
+def _built(checkpoint: Checkpoint, network: str | None, options: Mapping[str, Any], data: DataSpec | None) -> nn.Module:
     run = _run_of(checkpoint)
     asked = None
     if network is not None:
         check_name(network)
-        asked = NetworkSpec(network, {})
+        asked = NetworkSpec(network, dict(options))
     if run is None and asked is None:
         raise UsageError(
             f"{checkpoint.label} does not say what network it holds", "give it: network='resnet20', or a module"
@@ -168,8 +193,4 @@ def _built(checkpoint: Checkpoint, network: str | None, data: str | None) -> nn.
         raise UsageError(
             f"{checkpoint.label} does not say what inputs '{network}' takes", "give data='cifar10:DIR', or a module"
         )
-    wanted = None if data is None else DataSpec(data)
-    if run is None:
-        assert wanted is not None
-        return build_network(spec, load_data(wanted))
-    return build_network(spec, load_data(chosen_data(run, wanted)))
+    return build_network(spec, load_data(data if run is None and data is not None else chosen_data(_known(run), data)))

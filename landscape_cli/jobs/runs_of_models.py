@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import DataError, UsageError
+from landscape_cli.plugins import did_you_mean
 from landscape_cli.store.matrices import REFERENCE
 from landscape_cli.store.predictions import Predictions
 from landscape_cli.store.tables import Table
@@ -55,7 +56,7 @@ def find_runs(predictions: Predictions, by: Sequence[str], order: str | None = N
         if name not in table:
             raise UsageError(
                 f"{path} has no column '{name}' to tell runs by",
-                "name others with --by; it has " + ", ".join(table.columns),
+                "name others with --by; " + did_you_mean(name, table.columns),
             )
     if order is None:
         order = next((name for name in ORDERS if name in table), None)

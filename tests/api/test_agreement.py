@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader, TensorDataset
 
 import landscape_cli as landscape
@@ -169,3 +170,49 @@ def test_evaluate_and_loading(name: str) -> None:
     state = landscape.load_checkpoint(f"{SAMPLES / name}@last")
     assert all(torch.equal(state[key], tensor) for key, tensor in network.state_dict().items())
     assert len(landscape.load_samples(run, "train", samples=30)) == 30
+
+
+def test_checkpoints_outside_a_run(cli: Cli, tmp_path: Path) -> None:
+    """A file that says nothing of itself: a named network with its options, or a module."""
+    file = tmp_path / "model.safetensors"
+    save_file(landscape.load_checkpoint(A), file)
+    own = landscape.load_network(A)
+    named = landscape.load_network(file, network="simple-cnn", network_option={"width": 0.5}, data="digits")
+    given = landscape.load_network(file, network=named)
+    assert given is not named
+    data = landscape.load_samples(file, data="digits")
+    assert (
+        landscape.evaluate(named, data)
+        == landscape.evaluate(given, data)
+        == landscape.evaluate(own, landscape.load_samples(A))
+    )
+    for lacking in ({}, {"network": "simple-cnn"}):
+        with pytest.raises(landscape.LandscapeError, match="does not say what"):
+            landscape.load_network(file, **lacking)
+    with pytest.raises(landscape.LandscapeError, match="does not say what data"):
+        landscape.load_samples(file)
+
+
+def test_a_linearised_run_is_loaded_as_the_polynomial_that_was_trained(cli: Cli, parent: Path) -> None:
+    done = cli("linearize", parent, "--at", "2ep", "--epochs", "1", "--device", "cpu")
+    assert done.status == 0, done.err
+    (record,) = done.records
+    network = landscape.load_network(record["path"])
+    assert type(network).__name__ == "LinearizedNetwork"
+    assert landscape.evaluate(network, landscape.load_samples(record["path"])).error == record["test_error"]
+
+
+def test_code_named_in_a_run_is_not_executed(tmp_path: Path, cli: Cli) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(
+        "from torch import nn\ndef build(input_shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    run = tmp_path / "run"
+    assert cli("train", "--network", f"{code}:build", "--data", "digits", "--epochs", "1", "--train-size", "128", "--checkpoints",
+               "last", "--device", "cpu", "--out", run, "-q").status == 0  # fmt: skip
+    with pytest.raises(landscape.LandscapeError, match="is not executed"):
+        landscape.load_network(run)
+    named = landscape.load_network(run, network=f"{code}:build")
+    assert (
+        landscape.evaluate(named, landscape.load_samples(run)).error == landscape.open_run(run).record()["test_error"]
+    )

@@ -1,5 +1,6 @@
 """What is wrong with a notebook's networks or data is named before anything is computed."""
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,15 @@ def test_errors_name_the_thing(name: str) -> None:
     call, message = CASES[name]
     with pytest.raises(landscape.LandscapeError, match=message):
         call()
+
+
+def test_the_way_on_is_shown_under_the_message() -> None:
+    with pytest.raises(landscape.LandscapeError) as caught:
+        landscape.kernel_distance(net(), net(1))
+    assert (
+        "".join(traceback.format_exception(caught.value)).splitlines()[-1]
+        == "hint: give them: kernel_distance(a, b, DATA)"
+    )
 
 
 def test_the_ways_of_giving_data_are_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from landscape_cli.jobs.model_columns import run_columns
-from landscape_cli.store.runs import Run, is_run
+from landscape_cli.store.runs import RECORD_KEYS, Run, is_run
 from landscape_cli.store.tables import Table
 
 ALL = "all"  # asks for every column
@@ -58,7 +58,7 @@ def choose(rows: Sequence[Row], *, where: str | None, sort: str | None, columns:
         rows: What there is.
         where: A condition on the columns, as ``test_error < 0.05 and network == 'simple-cnn'``.
         sort: A column; with ``-`` before it descending. What is missing goes last, either way.
-        columns: Columns beside ``kind`` and ``path``; ``all`` for all, none for all.
+        columns: Columns beside ``kind`` and ``path``; ``all`` for all, none for those of a run's record.
 
     Raises:
         UsageError: If there is no such column, or no such condition.
@@ -76,8 +76,10 @@ def choose(rows: Sequence[Row], *, where: str | None, sort: str | None, columns:
     for name in columns:
         if name != ALL:
             table.column(name)
-    if not columns or ALL in columns:
+    if ALL in columns:
         return [rows[number] for number in found]
+    if not columns:
+        return [{name: value for name, value in rows[number].items() if name in RECORD_KEYS} for number in found]
     wanted = dict.fromkeys(("kind", "path", *columns))
     return [{name: rows[number].get(name) for name in wanted} for number in found]
 

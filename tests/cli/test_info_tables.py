@@ -35,6 +35,8 @@ def test_a_folder_is_a_table_of_its_runs(cli: Cli) -> None:
 def test_where(cli: Cli, condition: str, expected: list[str]) -> None:
     done = cli("info", SAMPLES, "--where", condition)
     assert names(done) == expected
+    plain = {record["path"]: record for record in cli("info", SAMPLES).records}
+    assert all(record == plain[record["path"]] for record in done.records)  # what a pipe would have got without it
     assert done.err == ("" if expected else "no run fulfils the condition\n")
 
 

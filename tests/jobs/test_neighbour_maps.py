@@ -59,3 +59,10 @@ def test_a_matrix_of_weights_is_mapped_by_the_squares_of_its_lengths(cli: Cli, t
     np.testing.assert_allclose(made.row_means, squared.mean(axis=1))
     # Checkpoints of one run next to each other in time are among the nearest.
     assert record["trustworthiness"] > 0.5
+    rows = made.rows
+    told = {
+        name.partition("@")[0].rpartition("/")[2]: e
+        for name, e in zip(rows.column("name"), rows.column("spawn_epoch"), strict=True)
+    }
+    assert (told["early-a"], told["late-a"]) == (0.0, 8.0)
+    assert np.isnan(told["parent"])

@@ -101,3 +101,11 @@ def test_from_the_shell(cli: Cli, tmp_path: Path) -> None:
     chosen = cli("plot", tmp_path / "velocity.jsonl", "--where", "epoch < 1", "-o", tmp_path / "y.svg")
     assert chosen.status == 0
     assert "none of the 3 records" in cli("plot", tmp_path / "velocity.jsonl", "--where", "epoch > 99").err
+
+
+def test_barriers_of_several_pairs_have_their_spread() -> None:
+    records = [{**r, "error_barrier_sd": 0.1 if r["epoch"] == 0 else None} for r in velocities()]
+    (bars,) = velocity_figure(records).axes[1].containers
+    assert bars.lines[0].get_xydata().tolist() == [[0, 80], [8, 0]]
+    ends = bars.lines[2][0].get_segments()
+    assert [segment[:, 1].tolist() for segment in ends] == [[70, 90], [0, 0]]

@@ -10,7 +10,7 @@ GROUPS = (
     ("Weight space", ("barrier", "align", "compare", "plane", "curve", "weight-dist", "relu-dist", "function-dist")),
     ("Tangent space", ("kernel-dist", "kernel-velocity", "gradient-dist", "linearize")),
     ("Curvature", ("hessian", "escape")),
-    ("Prediction space", ("predict", "distances", "progress", "inpca", "trajectories", "cluster", "centroid")),
+    ("Prediction space", ("predict", "distances", "progress", "inpca", "tsne", "trajectories", "cluster", "centroid")),
     ("Everyday", ("info", "plot", "report", "demo")),
 )
 HEAD = """# Commands

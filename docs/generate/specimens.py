@@ -51,6 +51,8 @@ COMMANDS = (
     "info distances.h5",
     "inpca distances.h5 -o embedding.h5",
     "info embedding.h5",
+    "tsne test.h5 -o tsne.h5 --perplexity 3 --iterations 250",
+    "info tsne.h5",
     "progress test.h5",
     "trajectories test.h5 -o trajectories.h5",
     "info trajectories.h5",

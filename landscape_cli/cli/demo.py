@@ -1,22 +1,28 @@
 """``landscape demo``: the central finding of Fort et al. 2020 on embedded real data, in about a minute."""
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from landscape_cli.cli import inputs, options
+from landscape_cli.cli import options
 from landscape_cli.cli import protocol_options as how
-from landscape_cli.cli.output import Output, bars, save_records
+from landscape_cli.cli.output import Output, bars
+from landscape_cli.cli.report import make_report
+from landscape_cli.cli.report_steps import Ledger
 from landscape_cli.errors import LandscapeError
-from landscape_cli.jobs.pairs import pair
+from landscape_cli.jobs.report_cast import cast_of
+from landscape_cli.jobs.report_plan import Settings, plan_report
+from landscape_cli.store.runs import is_run
 
 NAME = "demo"
 HELP = """See the central finding of Fort et al. 2020 with your own eyes, on handwritten digits, in a minute or two.
 
 Trains three parents, spawns two children from each at five times, and measures the error barrier between the two:
-children spawned early end in different basins, children spawned late in the same one. Interrupted, it goes on."""
+children spawned early end in different basins, children spawned late in the same one. Ends with a page of it, and of
+the tangent kernels and predictions on the way, as 'landscape report' makes it. Interrupted, it goes on."""
 EXAMPLES = ("landscape demo", "landscape demo --out basins --parents 6 --jobs 4")
 COLUMNS = (
     ("spawn_epoch", "spawned at epoch"), ("pairs", "pairs"), ("error_sup_mean", "error barrier, mean"),
@@ -39,10 +45,7 @@ def command(
     output = Output(format, quiet, not no_progress, COLUMNS)
     begun = time.monotonic()
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs import demonstration as study
-    from landscape_cli.jobs.barriers import Barriers, BarrierSettings, path_points
-    from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.spawning import child_jobs, with_origin
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
     from landscape_cli.jobs.training import TrainJob
@@ -69,20 +72,21 @@ def command(
     plans = [study.spawn_plan(folder, force=force) for folder in folders]
     children = made([with_origin(plan, job) for plan in plans for job in child_jobs(plan)], "children")
 
-    output.note(f"3. barriers, as by: landscape barrier {out}/runs/*child* --pairs siblings --split test")
-    set_threads(1)
-    bench = Bench(Sampling(splits=("test",)), placement("cpu"))
-    pairs = pair(inputs.subjects(children), "siblings")
-    barriers = Barriers(bench, BarrierSettings(fresh=force))
-    records, points = [], []
-    with output.batch(len(pairs), "barriers") as show:
-        for number, (a, b) in enumerate(pairs):
-            result = barriers.line(a, b)
-            records += result.records
-            points += list(path_points(result, a.checkpoint, b.checkpoint))
-            show(number, 1, 1)
-    save_records(out / "barriers.jsonl", records, force=True)
-    save_records(out / "paths.jsonl", points, force=True)
+    folder = out / "report"
+    settings = Settings(kernel_samples=30, without=frozenset(("compare", "velocity", "trajectories", "clusters")))
+    command = f"landscape report {out / 'runs'} --out {folder} --kernel-samples 30 --without "
+    command += ",".join(sorted(settings.without))
+    output.note(f"3. barriers, tangent kernels, predictions, as by: {command}")
+    cast = cast_of([path for path in [*folders, *map(Path, children)] if is_run(path)])
+    plan = plan_report(cast, folder, settings)
+    ledger = Ledger(folder, forget=force)
+    page = make_report(output, folder, cast, plan, settings, ledger, title="Where basins are decided", command=command)
+    told = str(page["path"])
+    if not (folder / "barriers.jsonl").exists():
+        raise LandscapeError("the barriers could not be measured", "the error above says why")
+    records = [json.loads(line) for line in (folder / "barriers.jsonl").read_text(encoding="utf-8").splitlines()]
+    records = [record for record in records if record["kind"] == "barrier"]
+    points = [json.loads(line) for line in (folder / "paths.jsonl").read_text(encoding="utf-8").splitlines()]
 
     summary = barriers_by_spawn_time(records)
     for row, bar in zip(summary, bars([row["error_sup_mean"] for row in summary]), strict=True):
@@ -96,7 +100,7 @@ def command(
     )
     if available():
         save(barrier_figure(points, records, summary), out / "barrier.png")
-        output.note(f"picture: {out / 'barrier.png'}")
+        output.note(f"picture: {out / 'barrier.png'}; the page of all of it: {told}")
     else:
         output.note("for the picture: pip install 'landscape-cli[plot]', then the same command")
     output.note(f"{time.monotonic() - begun:.0f} s; everything is in {out}, and 'landscape info {out}/runs' lists it")

@@ -88,15 +88,53 @@ def command(
         raise UsageError(f"{cast.foreign[0]} does not say what it holds: {missing} is missing", "give both")
     plan = plan_report(cast, folder, settings)
     ledger = Ledger(folder, forget=force)
-    waiting = [step for step in plan.steps if not ledger.has(step)]
     if dry_run:
         _tell_plan(output, plan, ledger, cast, settings)
         return
     begun = time.monotonic()
+    waiting = [step for step in plan.steps if not ledger.has(step)]
     if waiting and not only_existing:
         each = _seconds_per_pass(cast, settings)
         told = "" if each is None else f", about {words.duration(each * sum(step.passes for step in waiting))} here"
         output.note(f"{len(cast.runs)} runs; to be measured: {', '.join(step.name for step in waiting)}{told}")
+    record = make_report(
+        output, folder, cast, plan, settings, ledger, title=title, command=options.command_line(),
+        only_existing=only_existing,
+    )  # fmt: skip
+    output.note(f"{time.monotonic() - begun:.0f} s; open {record['path']} in a browser")
+    output.emit(record)
+    output.finish()
+
+
+def make_report(
+    output: Output,
+    folder: Path,
+    cast: Cast,
+    plan: Plan,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    title: str | None,
+    command: str,
+    only_existing: bool = False,
+) -> dict[str, Any]:
+    """Measure what is to be measured and is not there, then draw and write all; returns the report's record.
+
+    Args:
+        output: Where its progress is told.
+        folder: Where it goes.
+        cast: The runs.
+        plan: What it consists of.
+        settings: What the plan was made with.
+        ledger: What was made before.
+        title: Of the page.
+        command: What a person types for it.
+        only_existing: Measure nothing.
+
+    Raises:
+        InterruptedRunError: If it was interrupted: the same report goes on.
+        LandscapeError: If it cannot be drawn or written.
+    """
     made: list[Made] = []
     with output.bar(len(plan.steps), "report") as show:
         for step in plan.steps:
@@ -105,10 +143,7 @@ def command(
 
     from landscape_cli.cli.report_panels import write_report
 
-    record = write_report(folder, cast, plan, made, settings, title=title, command=options.command_line())
-    output.note(f"{time.monotonic() - begun:.0f} s; open {record['path']} in a browser")
-    output.emit(record)
-    output.finish()
+    return write_report(folder, cast, plan, made, settings, title=title, command=command)
 
 
 def _result(step: Step, ledger: Ledger, made: list[Made], *, only_existing: bool, output: Output) -> Made:

@@ -248,9 +248,11 @@ def _predictions(cast: Cast, folder: Path, settings: Settings) -> Found:
     long_enough = [run for run in runs if len(run.steps()) > 2]
     if len(long_enough) > 1:
         follow, clusters = folder / "trajectories.h5", folder / "clusters.h5"
+        named = " or ".join(f"run == {str(run.path)!r}" for run in long_enough)
+        those = () if len(long_enough) == len(runs) else ("--where", named)
         steps += [
-            step("trajectories", "Distance from the geodesic, at equal progress", "trajectories", str(file), "-o",
-                 str(follow), *quiet, result=follow, after=("predict",),
+            step("trajectories", "Distance from the geodesic, at equal progress", "trajectories", str(file), *those,
+                 "-o", str(follow), *quiet, result=follow, after=("predict",),
                  panels=(("trajectories", "Distance from the geodesic at equal progress"),)),
             step("clusters", "Which trajectories are alike", "cluster", str(follow), "-o", str(clusters), *quiet,
                  result=clusters, after=("trajectories",),

@@ -28,8 +28,11 @@ def test_the_demonstration_ends_with_numbers_and_a_picture(cli: Cli, tmp_path: P
     assert "landscape train --data digits" in done.err
     assert f"picture: {out / 'barrier.png'}" in done.err
     assert (out / "barrier.png").read_bytes().startswith(b"\x89PNG")
-    assert len((out / "barriers.jsonl").read_text().splitlines()) == 4
-    assert {json.loads(line)["kind"] for line in (out / "paths.jsonl").read_text().splitlines()} == {"path-point"}
+    report = out / "report"
+    assert len((report / "barriers.jsonl").read_text().splitlines()) == 4
+    assert {json.loads(line)["kind"] for line in (report / "paths.jsonl").read_text().splitlines()} == {"path-point"}
+    page = (report / "index.html").read_text()
+    assert page.count('<figure id="') == page.count('<img alt="') == 6
     assert len(list((out / "runs").iterdir())) == 2 + 2 * 2 * 2
     again = cli("demo", "--out", out, "--parents", "2", "--jobs", "1", "--format", "jsonl")
     assert again.records == done.records

@@ -1,6 +1,7 @@
 """``landscape report``: a folder of runs as one figure a paper and one page."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,12 +151,15 @@ def _result(step: Step, ledger: Ledger, made: list[Made], *, only_existing: bool
     """Make a step, unless it is not to be made or what it reads is not there."""
     there = {one.step.name for one in made if one.result is not None}
     if absent := [name for name in step.after if name not in there]:
-        return Made(step, None, f"there is no {absent[0]}")
+        why = next((one.problem for one in made if one.step.name == absent[0]), None)
+        return Made(step, None, why or f"there is no {absent[0]}")
     if only_existing and not ledger.has(step):
         return Made(step, None, "not measured yet: the same command without --only-existing does")
     if not ledger.has(step):
         output.note(f"{step.name}: {step.title}")
-    return make(step, ledger)
+    done = make(step, ledger, quiet=output.quiet)
+    earlier = next((one.problem for one in made if one.step.name in step.after and one.problem), None)
+    return done if done.problem else replace(done, problem=earlier)
 
 
 def _common(

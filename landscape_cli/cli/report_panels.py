@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class _Drawing:
         figure: Which figure.
         problem: Why there is nothing to draw, or what is missing in it.
         command: What made the result.
-        file: The result's file.
+        files: The result's files.
     """
 
     name: str
@@ -62,7 +63,7 @@ class _Drawing:
     figure: Figure
     problem: str | None
     command: str
-    file: Path | None
+    files: tuple[str, ...]
 
     def draw(self) -> Any:
         """The figure."""
@@ -105,6 +106,7 @@ def write_report(
     table = csv_text(runs)
     write_text(folder / "runs.csv", table)
     places = ", ".join(sorted({str(run.path.parent) for run in cast.runs} | {str(path) for path in cast.foreign}))
+    missing = [*((what, f"needs {need}") for what, need in plan.missing), *cast.left_out]
     page = report_page(
         title=title or f"Report of {places}",
         caption=_caption(cast),
@@ -116,7 +118,8 @@ def write_report(
             ("command", command), ("split", settings.split), ("images", str(settings.samples or "all")),
             ("images of kernels", str(settings.kernel_samples)), ("left out", ", ".join(sorted(settings.without))),
         ],
-        missing=[*plan.missing, *cast.left_out],
+        missing=missing,
+        commands=[one.step.line for one in made],
     )  # fmt: skip
     write_picture(page.encode("utf-8"), folder / PAGE_NAME)
     return {
@@ -125,7 +128,7 @@ def write_report(
         "runs": len(cast.runs),
         "panels": drawn,
         "problems": [f"{d.title}: {d.problem}" for d in drawings if d.problem is not None] or None,
-        "missing": [f"{what}: needs {need}" for what, need in plan.missing] or None,
+        "missing": [f"{what}: {why}" for what, why in missing] or None,
     }
 
 
@@ -143,9 +146,9 @@ def _of_runs(folder: Path, cast: Cast) -> list[_Drawing]:
     trained = [run for run in cast.parents if (run.path / "metrics.jsonl").exists()]
     if trained:
         records = [{"kind": "run", "path": str(run.path)} for run in trained]
-        line = "landscape plot " + " ".join(str(run.path) for run in trained)
+        line = shlex.join(["landscape", "plot", *(str(run.path) for run in trained)])
         drawing = ("training", "Training of the parents", "weights", Result("run", None, records), "training")
-        found.append(_Drawing(*drawing, None, line, None))  # type: ignore[arg-type]
+        found.append(_Drawing(*drawing, None, line, ()))  # type: ignore[arg-type]
     if cast.linearized and (records := summaries_of(cast.linearized, cast.low_rate)):
         file = folder / "linearized.jsonl"
         write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
@@ -153,7 +156,7 @@ def _of_runs(folder: Path, cast: Cast) -> list[_Drawing]:
         found.append(
             _Drawing(
                 "linearized", "What training in a tangent space reaches", "weights", result, "linearized", None,
-                f"landscape plot {file}", file,
+                "", (str(file),),
             )
         )  # fmt: skip
     return found
@@ -166,16 +169,17 @@ def _of_steps(folder: Path, made: Sequence[Made]) -> list[_Drawing]:
         for figure, title in step.panels:
             name = step.name if len(step.panels) == 1 else f"{step.name}-{figure}"
             result, problem = None, one.problem
+            files: tuple[str, ...] = ()
             if one.result is not None:
-                files = [one.result]
-                if step.name == "barriers" and (folder / "paths.jsonl").exists():
-                    files.append(folder / "paths.jsonl")
+                beside = folder / "paths.jsonl"
+                extra = (str(beside),) if step.name == "barriers" and beside.exists() else ()
+                files = (str(one.result), *extra)
                 try:
-                    result = recognise([str(file) for file in files])
+                    result = recognise(list(files))
                 except LandscapeError as error:
                     problem = error.message
             found.append(
-                _Drawing(name, title, step.part, result, figure, problem, step.line, one.result)  # type: ignore[arg-type]
+                _Drawing(name, title, step.part, result, figure, problem, step.line, files)  # type: ignore[arg-type]
             )
     return found
 
@@ -196,14 +200,15 @@ def _panel(folder: Path, drawing: _Drawing) -> Panel:
     page = None
     if drawing.figure == "embedding":
         page = interactive_page(embedded_of(drawing.result, drawing.figure, Asked()))
-    sources = drawing.file or ""
     return Panel(
         name=drawing.name,
         title=drawing.title,
         picture=picture,
         problem=drawing.problem,
         command=drawing.command,
-        draw=f"landscape plot {sources} --kind {drawing.figure} -o {target}" if sources else "",
+        draw=shlex.join(["landscape", "plot", *drawing.files, "--kind", drawing.figure, "-o", str(target)])
+        if drawing.files
+        else "",
         numbers=numbers,
         page=page,
     )

@@ -43,39 +43,45 @@ class Ledger:
 
     def __init__(self, folder: Path, *, forget: bool = False) -> None:
         self._file = folder / MADE_NAME
-        self._made: dict[str, str] = {}
+        self._made: dict[str, tuple[str, str | None]] = {}
         if not forget:
-            with contextlib.suppress(OSError, ValueError):  # missing or damaged: all is made anew
-                self._made = json.loads(self._file.read_text(encoding="utf-8"))
+            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):  # missing, damaged: made anew
+                kept = json.loads(self._file.read_text(encoding="utf-8"))
+                self._made = {str(name): (str(digest), problem) for name, (digest, problem) in kept.items()}
 
     def has(self, step: Step) -> bool:
         """Whether a step's result is there and was made by the same command from the same things."""
-        return step.result.exists() and self._made.get(step.name) == self._digest(step)
+        return step.result.exists() and self._made.get(step.name, ("", None))[0] == self._digest(step)
 
-    def note(self, step: Step) -> None:
-        """A step is made."""
-        self._made[step.name] = self._digest(step)
+    def problem(self, step: Step) -> str | None:
+        """What is missing in a step's result."""
+        return self._made[step.name][1]
+
+    def note(self, step: Step, problem: str | None = None) -> None:
+        """A step is made, whole or with a problem."""
+        self._made[step.name] = (self._digest(step), problem)
         write_json(self._file, self._made)
 
     def _digest(self, step: Step) -> str:
-        earlier = [self._made.get(name) for name in step.after]
+        earlier = [self._made.get(name, (None, None))[0] for name in step.after]
         text = json.dumps([step.command, step.inputs, earlier], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def make(step: Step, ledger: Ledger) -> Made:
+def make(step: Step, ledger: Ledger, *, quiet: bool = False) -> Made:
     """Run a step's command, unless its result is there.
 
     A command that fails leaves its error on stderr, as it would alone, and its first line is what the report says.
+    With ``quiet`` nothing but errors is told.
 
     Raises:
         InterruptedRunError: If it was interrupted: the same report goes on with it.
     """
     if ledger.has(step):
-        return Made(step, step.result, kept=True)
+        return Made(step, step.result, ledger.problem(step), kept=True)
     from landscape_cli.cli.app import run
 
-    printed, told = io.StringIO(), _Listening(sys.stderr)
+    printed, told = io.StringIO(), _Listening(sys.stderr, quiet=quiet)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
         status = run(list(step.command))
     if status == InterruptedRunError.exit_code:
@@ -87,21 +93,23 @@ def make(step: Step, ledger: Ledger) -> Made:
         write_text(step.result, printed.getvalue())
     if not step.result.exists():
         return Made(step, None, told.error or "it gave no result")
-    ledger.note(step)
-    return Made(step, step.result, told.error if some else None)
+    problem = told.error if some else None
+    ledger.note(step, problem)
+    return Made(step, step.result, problem)
 
 
 class _Listening:
     """stderr, with an ear for the first error."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, quiet: bool) -> None:
         self._stream = stream
+        self._quiet = quiet
         self.error: str | None = None
 
     def write(self, text: str) -> int:
         if self.error is None and text.startswith("error: "):
             self.error = text.removeprefix("error: ").strip()
-        return self._stream.write(text)
+        return len(text) if self._quiet and not text.startswith(("error: ", "  hint: ")) else self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

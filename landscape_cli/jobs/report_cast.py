@@ -48,7 +48,8 @@ class Cast:
         found: dict[tuple[str, int], list[Run]] = {}
         for child in self.children:
             lineage = child.lineage or {}
-            found.setdefault((str(child.parent), int(lineage.get("step", 0))), []).append(child)
+            parent = "" if child.parent is None else str(child.parent.resolve())
+            found.setdefault((parent, int(lineage.get("step", 0))), []).append(child)
         return {key: runs for key, runs in found.items() if len(runs) > 1}
 
 
@@ -132,7 +133,11 @@ def _start(run: Run) -> str:
 
 def state_of(run: Run) -> dict[str, Any]:
     """What a result made from a run depends on: its checkpoints, by their steps and the contents of the last."""
-    return {"path": str(run.path.resolve()), "steps": run.steps(), "last": run.checkpoints()[-1].hash()}
+    try:
+        last = run.checkpoints()[-1].hash()
+    except CheckpointError:  # damaged: the commands that read it say so, and the rest of the report is made
+        last = None
+    return {"path": str(run.path.resolve()), "steps": run.steps(), "last": last}
 
 
 def state_of_files(checkpoints: Sequence[Checkpoint]) -> list[Any]:

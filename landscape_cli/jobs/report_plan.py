@@ -97,9 +97,11 @@ def plan_report(cast: Cast, folder: Path, settings: Settings) -> Plan:
         steps += found
         missing += lacking
     kept = [step for step in steps if step.name not in settings.without]
-    names = {step.name for step in kept}
-    usable = tuple(step for step in kept if set(step.after) <= names)
-    return Plan(usable, tuple(missing))
+    usable: list[Step] = []
+    for step in kept:  # what reads a step that is left out goes too, and what reads that
+        if set(step.after) <= {earlier.name for earlier in usable}:
+            usable.append(step)
+    return Plan(tuple(usable), tuple(missing))
 
 
 Found = tuple[list[Step], list[tuple[str, str]]]
@@ -223,7 +225,7 @@ def _predictions(cast: Cast, folder: Path, settings: Settings) -> Found:
     inputs: Any = [state_of(run) for run in runs] or [state_of_files(checkpoints_of(p)) for p in cast.foreign]
     file = folder / f"predictions-{settings.split}.h5"
     distances, embedding = folder / "prediction-distances.h5", folder / "embedding.h5"
-    at = ("--at", "all") if runs else ()
+    at = ("--at", "all")
     quiet = ("--format", "jsonl", "--force")
     some = () if settings.samples is None else ("--samples", str(settings.samples))
 

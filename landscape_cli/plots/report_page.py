@@ -96,6 +96,7 @@ def report_page(
     runs_csv: str,
     settings: Sequence[tuple[str, str]],
     missing: Sequence[tuple[str, str]],
+    commands: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -107,7 +108,8 @@ def report_page(
         columns: Keys of the records to show, with their headings.
         runs_csv: The whole table of runs as CSV.
         settings: What the report was asked for: names and values.
-        missing: What cannot be shown: a title, and what it would take.
+        missing: What cannot be shown: a title, and what it would take, or why.
+        commands: What made the results, in order; those of the panels come after them where they are others.
     """
     turned = [panel.page for section in sections for panel in section.panels if panel.page]
     style, script = style_text() + style_text(STYLE), script_text([SCRIPT])
@@ -117,7 +119,7 @@ def report_page(
         styles.add(digest(_between(page, "<style>", "</style>")))
     parts = [_section(section) for section in sections]
     parts.append(_runs(runs, columns, runs_csv))
-    parts.append(_made(sections, settings, missing))
+    parts.append(_made(sections, settings, missing, commands))
     names = [*((s.name, s.title) for s in sections), ("runs", "Runs"), ("made", "How it was made")]
     links = " ".join(f'<a href="#{name}">{html.escape(text)}</a>' for name, text in names)
     return _PAGE.format(
@@ -186,14 +188,17 @@ def _cell(value: Any) -> str:
     return f'<td class="number" data-value="{value}">{shown}</td>'
 
 
-def _made(sections: Sequence[Section], settings: Sequence[tuple[str, str]], missing: Sequence[tuple[str, str]]) -> str:
-    lines = [line for section in sections for panel in section.panels for line in (panel.command, panel.draw) if line]
-    commands = html.escape("\n".join(dict.fromkeys(lines)))
+def _made(
+    sections: Sequence[Section], settings: Sequence[tuple[str, str]], missing: Sequence[tuple[str, str]],
+    commands: Sequence[str],
+) -> str:  # fmt: skip
+    drawn = [line for section in sections for panel in section.panels for line in (panel.command, panel.draw) if line]
+    lines = html.escape("\n".join(dict.fromkeys([*commands, *drawn])))
     chosen = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in settings)
-    lacking = "".join(f"<li>{html.escape(what)}: needs {html.escape(need)}</li>" for what, need in missing)
+    lacking = "".join(f"<li>{html.escape(what)}: {html.escape(need)}</li>" for what, need in missing)
     absent = f"<h3>What is not here</h3><ul>{lacking}</ul>" if lacking else ""
     return (
-        f'<section id="made"><h2>How it was made</h2><dl>{chosen}</dl><h3>Commands</h3><pre>{commands}</pre>{absent}'
+        f'<section id="made"><h2>How it was made</h2><dl>{chosen}</dl><h3>Commands</h3><pre>{lines}</pre>{absent}'
         "</section>"
     )
 

@@ -93,7 +93,7 @@ def command(
         _tell_plan(output, plan, ledger, cast, settings)
         return
     begun = time.monotonic()
-    waiting = [step for step in plan.steps if not ledger.has(step)]
+    waiting = ledger.waiting(plan.steps)
     if waiting and not only_existing:
         each = _seconds_per_pass(cast, settings)
         told = "" if each is None else f", about {words.duration(each * sum(step.passes for step in waiting))} here"
@@ -189,8 +189,9 @@ def _left_out(text: str | None) -> frozenset[str]:
 
 def _tell_plan(output: Output, plan: Plan, ledger: Ledger, cast: Cast, settings: Settings) -> None:
     each = _seconds_per_pass(cast, settings)
+    waiting = ledger.waiting(plan.steps)
     for step in plan.steps:
-        kept = ledger.has(step)
+        kept = step not in waiting
         record: dict[str, Any] = {
             "kind": "plan", "name": step.name, "title": step.title, "state": "there" if kept else "to do",
             "passes": 0 if kept else round(step.passes), "command": step.line,

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,6 +53,14 @@ class Ledger:
     def has(self, step: Step) -> bool:
         """Whether a step's result is there and was made by the same command from the same things."""
         return step.result.exists() and self._made.get(step.name, ("", None))[0] == self._digest(step)
+
+    def waiting(self, steps: Sequence[Step]) -> list[Step]:
+        """Those of a plan that are to be made: what is not there, and what reads such a one."""
+        found: list[Step] = []
+        for step in steps:
+            if not self.has(step) or any(earlier.name in step.after for earlier in found):
+                found.append(step)
+        return found
 
     def problem(self, step: Step) -> str | None:
         """What is missing in a step's result."""

@@ -262,6 +262,8 @@ def _predictions(cast: Cast, folder: Path, settings: Settings) -> Found:
         ]  # fmt: skip
     else:
         lacking.append(("trajectories and their clusters", "two runs with three checkpoints or more"))
+    if runs and cast.foreign:
+        lacking.append((f"predictions of {', '.join(map(str, cast.foreign))}", "a report of their own"))
     if len(runs) < len(cast.networks):
         others = len(cast.networks) - len(runs)
         lacking.append((f"predictions of {others} runs on other data", "a report of their own"))

@@ -185,6 +185,16 @@ def test_predictions_are_of_one_data_set(tmp_path: Path) -> None:
     assert ("predictions of 2 runs on other data", "a report of their own") in plan.missing
 
 
+def test_checkpoints_of_other_tools_beside_runs_are_said(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    theirs_file(theirs, 1)
+    plan = plan_of(made(tmp_path / "a"), foreign=(theirs,))
+    predict = next(step for step in plan.steps if step.name == "predict")
+    assert str(theirs) not in predict.command
+    assert (f"predictions of {theirs}", "a report of their own") in plan.missing
+
+
 def test_trajectories_are_of_runs_that_have_one(tmp_path: Path) -> None:
     long = [made(tmp_path / name, order=k) for k, name in enumerate(("a", "b"))]
     short = made(tmp_path / "c", steps=(8,), lineage={"parent": "../a", "step": 0})

@@ -88,8 +88,8 @@ class Saver:
 class Snapshot:
     """Copies of tensors, on the CPU, of what they hold now; training may change them at once.
 
-    They are dense and row-major, as files have them: a thread that changed their layout would call up threads of its own,
-    which take the cores from those that train (a third of a small network's speed, measured).
+    They are dense and row-major, as files have them: a thread that changed their layout would call up threads of its
+    own, which take the cores from those that train (a third of a small network's speed, measured).
 
     From a CUDA device the copies are under way when this returns: :meth:`tensors` waits for them, in the thread that
     needs them.

@@ -50,5 +50,5 @@ def test_without_a_compiler_the_network_says_so(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(compiling.torch, "compile", lambda network: fails)
     trainer = Trainer(small(), make(10, CPU), PROTOCOL, Seeds(), compile="inductor")
-    with pytest.raises(DeviceError, match=r"cannot be compiled: Failed to find C\+\+ compiler.$"):
+    with pytest.raises(DeviceError, match=r"cannot be compiled: Failed to find C\+\+ compiler.\n"):
         trainer.advance()

@@ -14,6 +14,7 @@ from landscape_cli.compute.tangent.linearized import Order
 from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import UsageError
+from landscape_cli.jobs.lineage import beginning_of
 from landscape_cli.jobs.linearizations import LinearizedSpec
 from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, with_origin
 from landscape_cli.jobs.subjects import load_data
@@ -316,7 +317,7 @@ def summaries_of(linearized: Sequence[Run], low_rate: Sequence[Run]) -> list[dic
             order = lineage["linearized"]["order"]
             key = [str(run.parent.resolve()), int(lineage["step"]), order, config["protocol"]]
             groups.setdefault(json.dumps(key), []).append(run)
-    partners = {_beginning(run): run for run in low_rate if run.status == "finished"}
+    partners = {beginning_of(run): run for run in low_rate if run.status == "finished"}
     found = []
     for runs in groups.values():
         assert runs[0].parent is not None
@@ -327,18 +328,11 @@ def summaries_of(linearized: Sequence[Run], low_rate: Sequence[Run]) -> list[dic
             at=(), order=lineage["linearized"]["order"], lr=protocol["lr"], momentum=protocol["momentum"],
             epochs=protocol["epochs"],
         )  # fmt: skip
-        beside = [partners[_beginning(run)] for run in runs if _beginning(run) in partners]
+        beside = [partners[beginning_of(run)] for run in runs if beginning_of(run) in partners]
         low = [run.record() for run in beside] if len(beside) == len(runs) else []
         time = Time("step", Fraction(int(lineage["step"])))
         found.append(summary(plan, time, [run.record() for run in runs], low))
     return sorted(found, key=lambda record: (record["parent"], record["spawn_step"]))
-
-
-def _beginning(run: Run) -> str:
-    """Where a run begins, how it trains and in which order it sees the data."""
-    lineage, config = run.lineage or {}, run.document["config"]
-    parent = None if run.parent is None else str(run.parent.resolve())
-    return json.dumps([parent, lineage.get("step"), config["protocol"], config["seeds"]], sort_keys=True)
 
 
 def end_metrics(run: Run) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
 """Who is who in a folder of runs: parents, children, linearised runs, checkpoints of other tools. Knows no torch."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from landscape_cli.errors import CheckpointError
+from landscape_cli.jobs.lineage import beginning_of
 from landscape_cli.store.checkpoints import Checkpoint
 from landscape_cli.store.curves import is_curve
 from landscape_cli.store.locate import checkpoints_of
@@ -88,12 +88,12 @@ def cast_of(places: Iterable[Path]) -> Cast:
         if run.parent is not None:
             by_parent[run.parent.resolve()] = by_parent.get(run.parent.resolve(), 0) + 1
     parents.sort(key=lambda run: -by_parent.get(run.path.resolve(), 0))
-    partners = {_start(run) for run in linearized}
+    partners = {beginning_of(run) for run in linearized}
     return Cast(
         parents=tuple(parents),
-        children=tuple(run for run in children if _start(run) not in partners),
+        children=tuple(run for run in children if beginning_of(run) not in partners),
         linearized=tuple(linearized),
-        low_rate=tuple(run for run in children if _start(run) in partners),
+        low_rate=tuple(run for run in children if beginning_of(run) in partners),
         foreign=tuple(sorting.foreign),
         left_out=tuple(sorting.left_out),
     )
@@ -123,12 +123,6 @@ def _take(sorting: _Sorting, path: Path) -> None:
         sorting.left_out.append((str(path), "it diverged"))
     else:
         sorting.found[path.resolve()] = run
-
-
-def _start(run: Run) -> str:
-    """Where a run begins and with which data order: a linearised run and its partner at the low rate have it alike."""
-    lineage, config = run.lineage or {}, run.document.get("config") or {}
-    return json.dumps([lineage.get("step"), lineage.get("hash"), config.get("protocol"), config.get("seeds")])
 
 
 def state_of(run: Run) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from landscape_cli.jobs.beginnings import beginning_entries, initial_network, wi
 from landscape_cli.jobs.environment import environment
 from landscape_cli.jobs.stopping import Stop, watching
 from landscape_cli.jobs.subjects import load_data, samples_of, subset
-from landscape_cli.jobs.training_loop import AUTOCAST, Progress, Session, training_steps
+from landscape_cli.jobs.training_loop import AUTOCAST, Progress, Session, now, training_steps
 from landscape_cli.networks.registry import NetworkSpec, resolve
 from landscape_cli.store.locks import exclusive
 from landscape_cli.store.runs import Run, clear, first_difference, first_step, is_run
@@ -284,7 +283,7 @@ def _create(session: Session) -> Run:
             "kind": "run",
             "status": "running",
             "command": job.command,
-            "created": _now(),
+            "created": now(),
             "config": session.config,
             "network": {
                 "parameters": sum(p.numel() for p in session.network.parameters() if p.requires_grad),
@@ -312,7 +311,3 @@ def describe_data(data: DataSet) -> dict[str, Any]:
         "train_samples": len(data.train),
         "test_samples": len(data.test),
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -227,8 +227,13 @@ def _finish(session: Session, run: Run, seconds: float) -> dict[str, Any]:
     last = read_metrics(run.path)[-1]
     run = run.update(
         status="finished",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=now(),
         seconds=round(seconds, 3),
         result={k: last[k] for k in ("step", "epoch", "train_loss", "train_error", "test_loss", "test_error")},
     )
     return run.record(skipped=False)
+
+
+def now() -> str:
+    """The time, as descriptions of runs have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -164,7 +164,7 @@ class Trainer:
                 self._replay, self.way = replay, "graph"
         else:
             self._step.take(batch)
-            if self._records and self._device.type == "cuda" and draws_numbers(self._device):
+            if self._records and draws_numbers(self._device):
                 self._records, self.reason = False, "the network draws random numbers"
 
     def check(self) -> None:

@@ -131,6 +131,16 @@ def draw_curves(axes: Any, curves: Sequence[Curve], shades: Coloring | None) -> 
         _draw_runs(axes, curves, shades)
 
 
+def draw_points(axes: Any, across: NDArray[np.float64], up: NDArray[np.float64], shades: Coloring | None) -> None:
+    """Models as points, in a fixed random order: in the file's the last network would hide the first."""
+    rows = np.random.default_rng(0).permutation(len(across))
+    rgba = np.asarray([COLORS[0]] * len(rows)) if shades is None else shades.colors()
+    marks = np.asarray([MARKERS[0]] * len(rows) if shades is None else shades.markers())
+    for mark in dict.fromkeys(marks.tolist()):
+        chosen = rows[marks[rows] == mark]
+        axes.scatter(across[chosen], up[chosen], s=12, c=rgba[chosen], marker=mark, linewidths=0, alpha=0.7, zorder=3)
+
+
 def _draw_means(axes: Any, means: Sequence[Curve], shades: Coloring | None) -> None:
     for number, (curve, (color, mark)) in enumerate(zip(means, _colors(shades, means), strict=True)):
         axes.fill_between(

@@ -13,6 +13,7 @@ from landscape_cli.plots.curves import (
     Curve,
     draw_curves,
     draw_legend,
+    draw_points,
     group_name,
     legend_height,
     legend_texts,
@@ -26,6 +27,7 @@ from landscape_cli.plots.style import figure, headline
 from landscape_cli.store.tables import Table
 
 TIMES = ("epoch", "step")
+RUN = "run"
 # Progress measures arcs of the geodesic; distances to its ends are Bhattacharyya's.
 UNITS_OF = {"distance_to_geodesic": "rad", "truth": "nats", "ignorance": "nats", "loss": "nats"}
 
@@ -37,7 +39,7 @@ def progress_figure(
     y: str = "progress",
     group_by: Sequence[str] = (),
     color: str | None = AUTO,
-    line: str = "run",
+    line: str = RUN,
     title: str | None = None,
     width: float | None = None,
     height: float | None = None,
@@ -54,7 +56,7 @@ def progress_figure(
         group_by: Columns that make the groups; none draws every run.
         color: A column that colours the runs, if they are not grouped; ``auto`` takes network, optimizer or run,
             whichever tells them apart by colours alone; None takes none.
-        line: The column whose equal values are one run.
+        line: The column whose equal values are one run; ``none`` draws models as points that nothing joins.
         title: By default what is drawn.
         width: Inches.
         height: Inches.
@@ -80,25 +82,32 @@ def progress_figure(
     if len(curves) < len(groups):
         curves = [run for of_group in runs for run in of_group]
     shades = _shades(table, groups, color, list(group_by))
+    if line == NONE:
+        curves = []
     width = width or 5.4
     texts = legend_texts(shades, curves)
     below = legend_height(width, shades, texts)
     height = height or (width * 0.7 + below if below else max(width * 0.62, 0.14 * len(texts) + 0.6))
     with figure(width, height) as (drawn, axes):
-        draw_curves(axes, curves, shades)
+        if line == NONE:
+            draw_points(axes, numbers(table, x), numbers(table, y), shades)
+        else:
+            draw_curves(axes, curves, shades)
         if x in TIMES:
             range_across(axes, numbers(table, x))
         range_up(axes, y, numbers(table, y), UNITS_OF.get(y))
         axes.set_xlabel(LABELS.get(x, x) + (f" ({UNITS_OF[x]})" if x in UNITS_OF else ""))
         draw_legend(drawn, axes, shades, texts, curves)
-        headline(axes, title or f"{LABELS.get(y, y).capitalize()} of {len(table):,} models", told_curves(curves))
+        count = f"{len(table):,} models"
+        told = f"each of {count}" if line == NONE else told_curves(curves)
+        headline(axes, title or f"{LABELS.get(y, y).capitalize()} of {count}", told)
     return drawn
 
 
 def _curves(table: Table, rows: NDArray[np.int64], x: str, y: str, line: str) -> list[Curve]:
     """The runs of a group, each in order of training."""
-    if line in table:
-        names, codes = categories(table.columns[line][rows])
+    if line in table or line not in (RUN, NONE):  # records of other tools have no runs; other columns are asked for
+        names, codes = categories(table.column(line)[rows])
         runs = [rows[codes == code] for code in range(-1, len(names)) if (codes == code).any()]
     else:
         runs = [rows]

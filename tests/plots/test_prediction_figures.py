@@ -302,6 +302,20 @@ def test_runs_without_times_in_common_are_drawn_each() -> None:
     assert (axes.get_xlabel(), axes.get_xscale()) == ("progress", "linear")
 
 
+def test_points_that_nothing_joins_are_points() -> None:
+    records = progress_records()
+    drawn = progress_figure(Table.from_rows(records), x="progress", y="error", color="network", line="none")
+    axes = drawn.axes[0]
+    assert not axes.lines
+    shown = np.concatenate([points.get_offsets() for points in axes.collections])
+    given = [[r["progress"], r["error"]] for r in records]
+    np.testing.assert_allclose(sorted(shown.tolist()), sorted(given))
+    assert texts(drawn) == ["network:", "mlp", "cnn", "vit"]
+    assert f"each of {len(records)} models" in [text.get_text() for text in axes.texts]
+    with pytest.raises(UsageError, match="no column 'rum'"):
+        progress_figure(Table.from_rows(records), line="rum")
+
+
 def test_progress_of_what_has_none() -> None:
     table = Table.from_rows([{"name": "a", "progress": 0.5}])
     with pytest.raises(UsageError, match="neither epoch nor step"):

@@ -79,6 +79,8 @@ class Step:
         if state:
             restore_optimizer(network, self.optimizer, state)
             self._restore_scaler(state)
+        if self._scaler is not None:
+            self._begin_momentum()
         self._forward = forward or network
         self.loss = torch.zeros((), dtype=samples.where.dtype, device=self.device)
 
@@ -116,11 +118,18 @@ class Step:
     def state(self) -> dict[str, Tensor]:
         """The optimiser's live tensors as ``parameter/slot``, and the scale of the loss where it has one."""
         found = optimizer_state(self.network, self.optimizer)
-        if self._scaler is not None and found:
+        if self._scaler is not None:
             kept = self._scaler.state_dict()
             found[f"{SCALER}scale"] = torch.tensor(kept["scale"], dtype=torch.float32)
             found[f"{SCALER}steps"] = torch.tensor(kept["_growth_tracker"], dtype=torch.int32)
         return found
+
+    def _begin_momentum(self) -> None:
+        """Momentum is zero before the first step: torch leaves it uninitialised where that step overflows."""
+        for group in self.optimizer.param_groups:
+            if group.get("momentum"):
+                for parameter in group["params"]:
+                    self.optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
     def _restore_scaler(self, state: Mapping[str, Tensor]) -> None:
         if self._scaler is not None and f"{SCALER}scale" in state:

@@ -1,7 +1,7 @@
 """Recorded steps. The recorder of a CUDA device is replaced by one that calls the step again: all else is the same."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -131,6 +131,41 @@ def test_half_precision_keeps_the_scale_of_its_loss() -> None:
         second.advance()
     assert all(map(torch.equal, whole.state().optimizer.values(), second.state().optimizer.values()))
     assert all(map(torch.equal, whole.network.state_dict().values(), second.network.state_dict().values()))
+
+
+def test_half_precision_keeps_the_scale_of_its_loss_without_momentum() -> None:
+    plain = Protocol(lr=0.05, momentum=0.0, batch_size=5)
+    trainer = Trainer(small(), make(40, CPU), plain, Seeds(), autocast=torch.float16)
+    trainer.advance()
+    assert {name: float(value) for name, value in trainer.state().optimizer.items()} == {
+        "loss-scale/scale": 65536,
+        "loss-scale/steps": 1,
+    }
+
+
+@pytest.fixture
+def unset_memory_is_nan() -> Iterator[None]:
+    """What torch hands out without a value holds NaN meanwhile."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("unset_memory_is_nan")
+def test_momentum_is_zero_where_the_first_step_overflows() -> None:
+    """torch's fused SGD makes its buffers without a value in the first step, and then leaves that step out."""
+    step, batch, order = prepared(SGD, torch.float16)
+    assert step._scaler is not None
+    step._scaler.load_state_dict({**step._scaler.state_dict(), "scale": 2.0**60})
+    before = [p.detach().clone() for p in step.network.parameters()]
+    go(step, batch, order[0], 0)
+    step.take(batch)
+    assert step._scaler.get_scale() == 2.0**59
+    assert all(map(torch.equal, before, step.network.parameters()))
+    buffers = [value for name, value in step.state().items() if name.endswith("/momentum_buffer")]
+    assert len(buffers) == len(before)
+    assert not any(buffer.any() for buffer in buffers)
 
 
 def test_half_precision_trains_as_single_precision_does() -> None:

@@ -8,7 +8,7 @@ import typer
 from landscape_cli.cli import align_options as alignment
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.errors import InterruptedRunError, UsageError
 
 NAME = "align"
@@ -30,6 +30,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     out: Annotated[Path, typer.Option("--out", "-o", help="A run directory to make, or a .safetensors file.")],
@@ -39,45 +40,32 @@ def command(
     similarity: alignment.SimilarityOption = "correlation",
     samples: alignment.Samples = alignment.ACTIVATION_SAMPLES,
     batch_size: what.BatchSize = 100,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, align, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     if len(subjects) != 2:
         raise UsageError(
             f"an alignment takes two checkpoints, A and B, not {len(subjects)}", "B is written in the order of A"
         )
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.aligned_files import AlignPlan, planned, run_align
     from landscape_cli.jobs.alignment import Aligner, AlignSettings
     from landscape_cli.jobs.bench import Bench, Sampling
 
-    set_threads(threads)
     bench = Bench(
-        Sampling((), seed=seed, batch=batch_size), placement(device, precision), network=asked_network,
+        Sampling((), seed=computing.seed, batch=batch_size), computing.placement(), network=asked_network,
         data=asked_data, statistics=False, note=output.note,
     )  # fmt: skip
-    aligner = Aligner(bench, AlignSettings(method, restarts, similarity, samples, seed))
+    aligner = Aligner(bench, AlignSettings(method, restarts, similarity, samples, computing.seed))
     first, second = subjects
-    plan = AlignPlan(first, second, out, data=asked_data, command=options.command_line(), force=force)
+    plan = AlignPlan(first, second, out, data=asked_data, command=options.command_line(), force=showing.force)
     if dry_run:
         output.emit(planned(aligner, plan))
     else:

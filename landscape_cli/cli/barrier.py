@@ -6,7 +6,8 @@ from typing import Any
 from landscape_cli.cli import align_options as alignment
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output, save_records
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
+from landscape_cli.cli.output import save_records
 from landscape_cli.compute.choices import splits_of
 from landscape_cli.errors import InterruptedRunError, LandscapeError, UsageError
 from landscape_cli.jobs.pairs import default_pairing, pair
@@ -32,6 +33,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.CheckpointsOrNone = None,
     pairs: what.Pairs = None,
@@ -53,25 +55,14 @@ def command(
     batch_size: what.BatchSize = 100,
     curve_out: what.CurveOut = None,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     if along is not None and (checkpoints or layerwise):
         raise UsageError("--along walks a curve whole, between its own ends", "leave checkpoints and --layerwise out")
     if along is not None and (align or repair):
@@ -84,22 +75,24 @@ def command(
     if layers is not None and not layerwise:
         raise UsageError("--layers means nothing without --layerwise", "add it, or leave --layers out")
     patterns = tuple(layers.split(",")) if layers is not None else ()
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.aligned_pairs import AlignedPairs
     from landscape_cli.jobs.alignment import Aligner, AlignSettings
     from landscape_cli.jobs.barriers import Barriers, BarrierSettings, path_points
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.curve_runs import open_curve
 
-    set_threads(threads)
-    sampling = Sampling(splits_of(split), samples, bn_samples, seed, batch_size)
-    settings = BarrierSettings(points, refine, bn, reach, patterns if layerwise else None, others, repair, fresh=force)
-    where = placement(device, precision)
+    sampling = Sampling(splits_of(split), samples, bn_samples, computing.seed, batch_size)
+    settings = BarrierSettings(
+        points, refine, bn, reach, patterns if layerwise else None, others, repair, fresh=showing.force
+    )
+    where = computing.placement()
     bench = Bench(sampling, where, network=asked_network, data=asked_data, note=output.note)
     barriers = Barriers(bench, settings)
-    order = None if align is None else AlignedPairs(Aligner(bench, AlignSettings(align, restarts, seed=seed)), force)
+    order = None
+    if align is not None:
+        order = AlignedPairs(Aligner(bench, AlignSettings(align, restarts, seed=computing.seed)), showing.force)
     curved = None if along is None else open_curve(along)
     chosen = chosen if curved is None else [(curved.first, curved.second)]
     if dry_run:
@@ -126,6 +119,6 @@ def command(
             except LandscapeError as error:
                 output.take(error, len(chosen))
     if curve_out is not None:
-        save_records(curve_out, curves, force=force)
+        save_records(curve_out, curves, force=showing.force)
         output.note(f"written: {curve_out}")
     output.finish(len(chosen), "pairs")

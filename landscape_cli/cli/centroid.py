@@ -8,7 +8,7 @@ import typer
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
 from landscape_cli.cli.completion import complete_columns
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Shown, grouped
 from landscape_cli.compute.predictions.choices import CentroidName
 from landscape_cli.errors import UsageError
 
@@ -74,6 +74,7 @@ def parse_kinds(text: str) -> tuple[CentroidName, ...]:
     return tuple(known.values()) if ALL in asked else tuple(known[name] for name in asked)
 
 
+@grouped
 def command(
     files: what.PredictionFiles = None,
     kind: Kind = ALL,
@@ -85,18 +86,15 @@ def command(
     out: Out = None,
     memory: what.Memory = what.MEMORY,
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    showing: Shown,
 ) -> None:
     """Parse, average, emit."""
     items = what.piped(files)
     kinds = parse_kinds(kind)
     if len(items) > 1 and out is not None:
         raise UsageError(f"the means of {len(items)} files cannot go to one --out", "leave it out")
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
     from landscape_cli.jobs.centroids import CentroidJob, default_out, run_centroids
     from landscape_cli.jobs.model_rows import open_models
@@ -111,7 +109,7 @@ def command(
             weights,
             memory=memory,
             threads=threads,
-            force=force,
+            force=showing.force,
             note=output.note,
         )
         with output.bar(1, f"centroid {job.out.name}") as report:

@@ -8,7 +8,8 @@ import typer
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
 from landscape_cli.cli.completion import complete_columns
-from landscape_cli.cli.output import Output, save_records
+from landscape_cli.cli.groups import Shown, grouped
+from landscape_cli.cli.output import save_records
 from landscape_cli.errors import UsageError
 
 NAME = "cluster"
@@ -94,6 +95,7 @@ Out = Annotated[
 ]
 
 
+@grouped
 def command(
     files: Files = None,
     clusters: Clusters = None,
@@ -112,11 +114,8 @@ def command(
     out: Out = None,
     memory: what.Memory = what.MEMORY,
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    showing: Shown,
 ) -> None:
     """Parse, cluster, emit."""
     items = what.piped(files, kinds=KINDS)
@@ -125,7 +124,7 @@ def command(
     named = tuple(what.parse_names(factors))
     if covariates is not None and not (named or importance):
         raise UsageError("--covariates means nothing without --importance or --factors", "leave it out")
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
     from landscape_cli.jobs import clusters as jobs
     from landscape_cli.store.clusters import Clusters as Stored
@@ -151,14 +150,14 @@ def command(
             settings,
             memory=memory,
             threads=threads,
-            force=force,
+            force=showing.force,
             command=options.command_line(),
             note=output.note,
         )
         with output.bar(1, f"cluster {job.out.name}") as report:
             record = jobs.run_clusters(job, report)
         if members is not None:
-            save_records(members, jobs.members(Stored.open(job.out)), force=force)
+            save_records(members, jobs.members(Stored.open(job.out)), force=showing.force)
             output.note(f"written: {members}")
         output.emit(record)
     output.finish()

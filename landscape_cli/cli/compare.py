@@ -7,7 +7,7 @@ import typer
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import NetworkAndData, Shown, grouped
 from landscape_cli.cli.pairwise import emit_pairs
 from landscape_cli.errors import InterruptedRunError
 from landscape_cli.jobs.measures import USUAL, parse_measures
@@ -50,6 +50,7 @@ GradientSamples = Annotated[
 ]
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -64,35 +65,28 @@ def command(
     bn_samples: what.BnSamples = None,
     batch_size: what.BatchSize = 100,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
+    *,
+    described: NetworkAndData,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    showing: Shown,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     asked = parse_measures(measures)
     subjects = inputs.subjects(checkpoints, at)
     chosen = pair(subjects, pairs or default_pairing(subjects))
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
     from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.comparisons import Comparison, ComparisonSettings
 
     set_threads(threads)
     settings = ComparisonSettings(
-        asked, split, samples, kernel_samples, gradient_samples, points, bn, bn_samples, seed, batch_size, force
-    )
+        asked, split, samples, kernel_samples, gradient_samples, points, bn, bn_samples, seed, batch_size,
+        showing.force,
+    )  # fmt: skip
     where = placement(device, "float32")
     comparison = Comparison(settings, where, network=asked_network, data=asked_data, note=output.note)
     with output.bar(len(chosen), "pairs") as show:

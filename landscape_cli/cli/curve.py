@@ -8,7 +8,7 @@ import typer
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli import protocol_options as how
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import NetworkAndData, Shown, grouped
 from landscape_cli.compute.choices import splits_of
 from landscape_cli.compute.training.protocol import OptimizerName, ScheduleName
 from landscape_cli.compute.weights.curve_choices import CurveForm
@@ -66,6 +66,7 @@ Augment = Annotated[str | None, typer.Option("--augment", help="Default: A's.", 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The curve's run directory.", rich_help_panel=CURVE)]
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     out: Out,
@@ -89,24 +90,16 @@ def command(
     batch_size: what.BatchSize = 100,
     curve_out: what.CurveOut = None,
     eval_train: how.EvalTrain = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
+    *,
+    described: NetworkAndData,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, train, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     if schedule == "step":
         raise UsageError("a curve is trained at a constant rate, a cosine or a linear one", "give --schedule cosine")
@@ -119,7 +112,7 @@ def command(
             f"{len(subjects)} checkpoints: a curve joins two" + (" copies of one" if symmetry else ""),
             "name one with --symmetry" if symmetry else "name two, or one with --symmetry",
         )
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
     from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
@@ -131,7 +124,7 @@ def command(
     plan = CurvePlan(
         out, subjects[0], subjects[-1], form, bends, networks, {k: v for k, v in given.items() if v is not None},
         symmetry=symmetry, seed=seed, data=asked_data, device=device, threads=threads, evaluate=eval_train,
-        command=options.command_line(), force=force,
+        command=options.command_line(), force=showing.force,
     )  # fmt: skip
     if dry_run:
         output.emit(plan_curve(plan, bench))
@@ -140,12 +133,12 @@ def command(
     with output.bar(1, "curve") as show:
         curve, run = train_curve(plan, bench, show)
     with output.bar(1, "barriers") as show:
-        found = measure_curve(bench, curve, run, points=points, fresh=force, progress=show)
+        found = measure_curve(bench, curve, run, points=points, fresh=showing.force, progress=show)
     for record in found.records:
         output.emit(record)
     if curve_out is not None:
         from landscape_cli.cli.output import save_records
 
-        save_records(curve_out, found.points, force=force)
+        save_records(curve_out, found.points, force=showing.force)
         output.note(f"written: {curve_out}")
     output.finish()

@@ -8,7 +8,7 @@ import typer
 
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Shown, grouped
 from landscape_cli.compute.predictions.choices import DistanceName
 from landscape_cli.errors import UsageError
 from landscape_cli.store.records import Item
@@ -95,6 +95,7 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     return number, of
 
 
+@grouped
 def command(
     files: what.PredictionFiles = None,
     distance: what.DistanceOption = "bhattacharyya",
@@ -114,17 +115,14 @@ def command(
     shard: Shard = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, compute, emit."""
     part = parse_shard(shard)
     tasks = _tasks(files, distance, out)
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
     from landscape_cli.jobs.distances import DistanceJob, DistanceSettings, plan_distances, run_distances
     from landscape_cli.jobs.model_rows import References, open_models
@@ -142,7 +140,7 @@ def command(
             shard=part,
             device=device,
             threads=threads,
-            force=force,
+            force=showing.force,
             command=options.command_line(),
             note=output.note,
         )

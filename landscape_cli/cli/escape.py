@@ -5,7 +5,7 @@ import functools
 from landscape_cli.cli import curvature_options as curve
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.errors import InterruptedRunError, LandscapeError
 
 NAME = "escape"
@@ -29,6 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -46,42 +47,30 @@ def command(
     batch_size: curve.OwnBatch = None,
     fresh_optimizer: curve.FreshOptimizer = False,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
+    *,
+    described: NetworkAndData,
     memory: curve.GraphMemory = 4_000_000_000,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, measure, emit."""
-    curve.check_precision(precision)
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    curve.check_precision(computing.precision)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     given = {"optimizer": optimizer, "momentum": momentum, "weight_decay": weight_decay, "batch_size": batch_size}
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.escapes import EscapeSettings, measure_escape, plan_escape
 
-    set_threads(threads)
     settings = EscapeSettings(
         samples, bn, minibatches, tolerance, max_products, augment, lr,
-        {name: value for name, value in given.items() if value is not None}, fresh_optimizer, memory, fresh=force,
+        {name: value for name, value in given.items() if value is not None}, fresh_optimizer, memory,
+        fresh=showing.force,
     )  # fmt: skip
     bench = Bench(
-        Sampling(("train",), None, bn_samples, seed), placement(device, precision), network=asked_network,
+        Sampling(("train",), None, bn_samples, computing.seed), computing.placement(), network=asked_network,
         data=asked_data, statistics=bn == "recompute", note=output.note,
     )  # fmt: skip
     if dry_run:

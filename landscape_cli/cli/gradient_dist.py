@@ -1,9 +1,9 @@
 """``landscape gradient-dist``: how the mean logit gradients of checkpoints align."""
 
-from landscape_cli.cli import inputs, options
+from landscape_cli.cli import inputs
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.cli.pairwise import emit_pairs, one_by_one
 from landscape_cli.jobs.pairs import pair, two_or_all
 
@@ -21,6 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -29,37 +30,24 @@ def command(
     split: kernel.OneSplit = "train",
     batch_size: what.BatchSize = 100,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     chosen = pair(subjects, pairs or two_or_all(subjects))
-    _, exact = kernel.products(precision)
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    _, exact = kernel.products(computing.precision)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.gradients import Centroids
 
-    set_threads(threads)
-    sampling = Sampling((split,), samples, None, seed, batch_size)
+    sampling = Sampling((split,), samples, None, computing.seed, batch_size)
     bench = Bench(
-        sampling, placement(device, exact), network=asked_network, data=asked_data, statistics=False, note=output.note
+        sampling, computing.placement(exact), network=asked_network, data=asked_data, statistics=False, note=output.note
     )
     centroids = Centroids(bench, split)
     emit_pairs(output, chosen, one_by_one(output, chosen, centroids.pair))

@@ -7,7 +7,7 @@ from landscape_cli.cli import curvature_options as curve
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.errors import InterruptedRunError, LandscapeError, UsageError
 
 NAME = "hessian"
@@ -32,6 +32,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -54,47 +55,34 @@ def command(
     overlap: curve.OverlapOption = False,
     vectors: curve.Vectors = None,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
+    *,
+    described: NetworkAndData,
     memory: curve.GraphMemory = 4_000_000_000,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, measure, emit."""
-    curve.check_precision(precision)
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    curve.check_precision(computing.precision)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     if vectors is not None and len(subjects) > 1:
         raise UsageError(f"--vectors is one file, but there are {len(subjects)} checkpoints", "give them one by one")
     if trace and trace < 6:
         raise UsageError(f"--trace {trace}: a trace takes 6 products or more")
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.curvature import measure_curvature, plan_curvature
     from landscape_cli.jobs.curvature_stages import CurvatureSettings
     from landscape_cli.jobs.eigenvectors import save_eigenvectors
 
-    set_threads(threads)
     settings = CurvatureSettings(
         curvature, split, samples, bn, batch_size, top, bottom, tolerance, max_products, parts, trace, trace_method,
-        density, steps, smoothing, overlap, memory, fresh=force,
+        density, steps, smoothing, overlap, memory, fresh=showing.force,
     )  # fmt: skip
     bench = Bench(
-        Sampling((split,), None, bn_samples, seed), placement(device, precision), network=asked_network,
+        Sampling((split,), None, bn_samples, computing.seed), computing.placement(), network=asked_network,
         data=asked_data, statistics=bn == "recompute", note=output.note,
     )  # fmt: skip
     if dry_run:
@@ -104,7 +92,7 @@ def command(
 
     def keep(found: Any, operator: Any) -> None:
         assert vectors is not None
-        save_eigenvectors(vectors, found, operator, subjects[0], force=force)
+        save_eigenvectors(vectors, found, operator, subjects[0], force=showing.force)
         output.note(f"written: {vectors}")
 
     with output.batch(len(subjects), "checkpoints") as show:

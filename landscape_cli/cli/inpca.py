@@ -6,6 +6,7 @@ from typing import Any
 from landscape_cli.cli import inpca_options as own
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
+from landscape_cli.cli.groups import Shown, grouped
 from landscape_cli.cli.output import Output
 from landscape_cli.errors import UsageError
 
@@ -41,6 +42,7 @@ PER_DIM = (
 GEODESIC_POINTS = 50
 
 
+@grouped
 def command(
     files: own.Files = None,
     dims: own.Dims = 10,
@@ -74,11 +76,8 @@ def command(
     memory: what.Memory = what.MEMORY,
     device: options.Device = "auto",
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, embed, emit."""
@@ -86,7 +85,7 @@ def command(
     if out is not None and len(items) > 1:
         raise UsageError(f"{len(items)} embeddings cannot go to one --out", "leave it out: each goes beside its input")
     means = parse_near(near)
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
     from landscape_cli.jobs.distances import DistanceSettings
     from landscape_cli.jobs.embedding import EmbeddingSettings, distance_of
@@ -119,7 +118,7 @@ def command(
             memory,
             device,
             threads,
-            force,
+            showing.force,
             options.command_line(),
             output.note,
         )

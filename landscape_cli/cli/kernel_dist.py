@@ -5,7 +5,7 @@ from typing import Any
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.cli.prediction_options import Memory
 from landscape_cli.errors import InterruptedRunError, LandscapeError, UsageError
 
@@ -27,6 +27,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -41,43 +42,30 @@ def command(
     save_kernels: kernel.SaveKernels = None,
     matrix: what.MatrixOut = None,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
+    *,
+    described: NetworkAndData,
     memory: Memory = 2_000_000_000,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     numbers = index_pairs(subjects, pairs)
-    product, exact = kernel.products(precision)
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    product, exact = kernel.products(computing.precision)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.kernel_files import save_all, save_matrix
     from landscape_cli.jobs.kernels import Kernels, KernelSettings, blocked, kernel_pair, plan_kernels
 
-    set_threads(threads)
     settings = KernelSettings(
-        form, split, samples, balanced, by_layer, product, memory // 2, cka, spectrum, fresh=force
+        form, split, samples, balanced, by_layer, product, memory // 2, cka, spectrum, fresh=showing.force
     )
-    sampling = Sampling((split,), None if balanced else samples, None, seed)
+    sampling = Sampling((split,), None if balanced else samples, None, computing.seed)
     bench = Bench(
-        sampling, placement(device, exact), network=asked_network, data=asked_data, statistics=False, note=output.note
+        sampling, computing.placement(exact), network=asked_network, data=asked_data, statistics=False, note=output.note
     )
     if dry_run:
         output.emit(plan_kernels(bench, subjects, settings))
@@ -108,10 +96,10 @@ def command(
     if mixed:
         output.note(f"{mixed} of {len(found)} pairs are of different networks: same samples, other parameters")
     if save_kernels is not None:
-        save_all(save_kernels, kernels, list(measured.values()), force=force)
+        save_all(save_kernels, kernels, list(measured.values()), force=showing.force)
         output.note(f"written: {save_kernels}")
     if matrix is not None:
-        save_matrix(matrix, list(measured.values()), list(measured), numbers, found, force=force)
+        save_matrix(matrix, list(measured.values()), list(measured), numbers, found, force=showing.force)
         output.note(f"written: {matrix}")
     kernels.forget(list(measured.values()))
     output.finish(len(subjects), "checkpoints")

@@ -38,7 +38,7 @@ SaveKernels = Annotated[
 ]
 
 
-def products(precision: Precision) -> tuple[KernelPrecision, str]:
+def products(precision: Precision) -> tuple[KernelPrecision, Precision]:
     """The precision of a kernel's products, and that of the network whose gradients they are of.
 
     Raises:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from landscape_cli.cli import inputs, options
+from landscape_cli.cli import inputs
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli.completion import complete_runs
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.cli.prediction_options import Memory
 from landscape_cli.errors import InterruptedRunError, UsageError
 from landscape_cli.times import parse_time, parse_times
@@ -29,6 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     runs: Annotated[
         list[str],
@@ -51,31 +52,19 @@ def command(
     ] = True,
     points: what.Points = 25,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
+    *,
+    described: NetworkAndData,
     memory: Memory = 2_000_000_000,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    computing: Computing,
+    showing: Shown,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     interval, times = parse_time(dt), None if at is None else parse_times(at)
-    product, exact = kernel.products(precision)
+    product, exact = kernel.products(computing.precision)
     opened = inputs.runs(runs)
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.barriers import Barriers, BarrierSettings
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.kernels import Kernels, KernelSettings
@@ -92,12 +81,13 @@ def command(
                 f"{run.path} has no two checkpoints {interval} apart",
                 missing_hint(run, interval, missing) if missing else f"train it with --checkpoints every:{interval}",
             )
-    set_threads(threads)
-    where = placement(device, exact)
-    settings = KernelSettings(form, split, samples, balanced, by_layer, product, memory // 2, fresh=force)
-    sampling = Sampling((split,), None if balanced else samples, None, seed)
+    where = computing.placement(exact)
+    settings = KernelSettings(form, split, samples, balanced, by_layer, product, memory // 2, fresh=showing.force)
+    sampling = Sampling((split,), None if balanced else samples, None, computing.seed)
     bench = Bench(sampling, where, network=asked_network, data=asked_data, statistics=False, note=output.note)
-    other = Bench(Sampling(("test",), seed=seed), where, network=asked_network, data=asked_data, note=output.note)
+    other = Bench(
+        Sampling(("test",), seed=computing.seed), where, network=asked_network, data=asked_data, note=output.note
+    )
     kernels, siblings = Kernels(bench, settings), Barriers(other, BarrierSettings(points))
     with output.bar(len(found), "intervals") as show:
         try:

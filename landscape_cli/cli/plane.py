@@ -5,7 +5,7 @@ from pathlib import Path
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import measure_options as what
 from landscape_cli.cli import plane_options as own
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.compute.choices import splits_of
 from landscape_cli.errors import InterruptedRunError
 
@@ -31,6 +31,7 @@ COLUMNS = (
 DEFAULT = Path("plane.h5")
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     out: own.Out = DEFAULT,
@@ -52,43 +53,30 @@ def command(
     bn: what.Bn = "recompute",
     bn_samples: what.BnSamples = None,
     batch_size: what.BatchSize = 100,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     sides, ranges = own.parse_grid(grid), (own.parse_range(x, "--x"), own.parse_range(y, "--y"))
     subjects = inputs.subjects(checkpoints, at)
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.plane_settings import PlaneJob, PlaneSettings
     from landscape_cli.jobs.planes import measure_plane, plan_plane
 
-    set_threads(threads)
-    sampling = Sampling(splits_of(split), samples, bn_samples, seed, batch_size)
-    where = placement(device, precision)
+    sampling = Sampling(splits_of(split), samples, bn_samples, computing.seed, batch_size)
+    where = computing.placement()
     # Keeping or interpolating batch norm needs no samples to recompute it on.
     bench = Bench(
         sampling, where, network=asked_network, data=asked_data, statistics=bn == "recompute", note=output.note
     )
     settings = PlaneSettings(
-        directions, sides, adaptive, budget, levels, tolerance, margin, *ranges, to, linearize, bn, fresh=force
+        directions, sides, adaptive, budget, levels, tolerance, margin, *ranges, to, linearize, bn, fresh=showing.force
     )
     job = PlaneJob(bench, subjects, trajectory or [], settings, out, options.command_line(), output.note)
     if dry_run:

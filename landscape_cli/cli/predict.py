@@ -5,7 +5,7 @@ from pathlib import Path
 
 from landscape_cli.cli import inputs, options
 from landscape_cli.cli import predict_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.compute.choices import SplitName, splits_of
 from landscape_cli.errors import UsageError
 from landscape_cli.jobs.sample_choice import SampleChoice
@@ -27,6 +27,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints = None,
     at: what.At = None,
@@ -42,20 +43,10 @@ def command(
     array: what.Array = None,
     values: what.ValuesOption = "auto",
     labels: what.Labels = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, predict, emit."""
@@ -63,11 +54,11 @@ def command(
         raise UsageError("--samples and --sample-ids both choose samples", "give one of them")
     if sample_ids is not None and split == "both":
         raise UsageError("--sample-ids are positions in one split", "give --split train or --split test with them")
-    choice = SampleChoice(samples, seed, sample_ids)
+    choice = SampleChoice(samples, computing.seed, sample_ids)
     outs = output_files(out, splits_of(split))
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
     if source is not None:
-        if checkpoints or at or network or data:
+        if checkpoints or at or described.network or described.data:
             raise UsageError("--from takes predictions as they are: no checkpoints, network or data go with it")
         if len(outs) > 1:
             raise UsageError("predictions of --from are of one split", "say which: --split train or --split test")
@@ -75,7 +66,7 @@ def command(
 
         name, file = next(iter(outs.items()))
         foreign = ForeignJob(
-            source, file, array, values, labels, name, choice, dtype, compression, metadata, force=force
+            source, file, array, values, labels, name, choice, dtype, compression, metadata, force=showing.force
         )
         with output.bar(1, "models") as show:
             output.emit(import_predictions(foreign, note=output.note, progress=show, dry_run=dry_run))
@@ -83,18 +74,15 @@ def command(
         return
     if array is not None or labels is not None or values != "auto":
         raise UsageError("--array, --labels and --values go with --from", "they describe predictions made elsewhere")
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(given(checkpoints), at)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.predicting import PredictionJob, PredictionRun
 
-    set_threads(threads)
     run = PredictionRun(
         subjects,
-        PredictionJob(outs, choice, dtype, compression, metadata, batch_size, force),
-        placement(device, precision),
+        PredictionJob(outs, choice, dtype, compression, metadata, batch_size, showing.force),
+        computing.placement(),
         network=asked_network,
         data=asked_data,
         note=output.note,

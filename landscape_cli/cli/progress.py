@@ -8,7 +8,7 @@ import typer
 
 from landscape_cli.cli import completion, options
 from landscape_cli.cli import prediction_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Shown, grouped
 from landscape_cli.errors import UsageError
 from landscape_cli.plugins import did_you_mean
 
@@ -50,6 +50,7 @@ Out = Annotated[
 ]
 
 
+@grouped
 def command(
     files: what.PredictionFiles = None,
     where: what.Where = None,
@@ -62,17 +63,14 @@ def command(
     out: Out = None,
     memory: what.Memory = what.MEMORY,
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    showing: Shown,
 ) -> None:
     """Parse, measure, emit."""
     items = what.piped(files)
     asked = what.parse_names(columns)
     shown = (*COLUMNS, *((name, name) for name in asked if name not in dict(COLUMNS)))
-    output = Output(format, quiet, not no_progress, shown, keep=out, force=force)
+    output = showing.output(shown, keep=out)
 
     from landscape_cli.jobs.mixing import about
     from landscape_cli.jobs.model_rows import open_models

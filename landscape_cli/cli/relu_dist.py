@@ -1,9 +1,9 @@
 """``landscape relu-dist``: in how many entries the on/off patterns of ReLU units differ."""
 
-from landscape_cli.cli import inputs, options
+from landscape_cli.cli import inputs
 from landscape_cli.cli import kernel_options as kernel
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.cli.pairwise import emit_pairs
 from landscape_cli.errors import InterruptedRunError
 from landscape_cli.jobs.pairs import pair, two_or_all
@@ -24,6 +24,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -34,40 +35,27 @@ def command(
     batch_size: what.BatchSize = 100,
     matrix: what.MatrixOut = None,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     chosen = pair(subjects, pairs or two_or_all(subjects))
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
-    from landscape_cli.compute.device import placement, set_threads
     from landscape_cli.jobs.bench import Bench, Sampling
     from landscape_cli.jobs.relu_distances import ReluPatterns
 
-    set_threads(threads)
     bench = Bench(
-        Sampling((split,), samples, None, seed, batch_size), placement(device, precision), network=asked_network,
+        Sampling((split,), samples, None, computing.seed, batch_size), computing.placement(), network=asked_network,
         data=asked_data, statistics=False, note=output.note,
     )  # fmt: skip
     patterns = ReluPatterns(bench, split, by_layer=by_layer)
     with output.bar(1, "patterns") as show:
         try:
-            emit_pairs(output, chosen, patterns.pairs(chosen, show), matrix=matrix, force=force)
+            emit_pairs(output, chosen, patterns.pairs(chosen, show), matrix=matrix, force=showing.force)
         except KeyboardInterrupt:
             raise InterruptedRunError("stopped; nothing is kept of patterns") from None

@@ -8,7 +8,8 @@ import typer
 from landscape_cli.cli import options
 from landscape_cli.cli import prediction_options as what
 from landscape_cli.cli.completion import complete_columns
-from landscape_cli.cli.output import Output, save_records
+from landscape_cli.cli.groups import Shown, grouped
+from landscape_cli.cli.output import save_records
 from landscape_cli.compute.predictions.choices import IndexName
 from landscape_cli.errors import UsageError
 
@@ -88,6 +89,7 @@ Out = Annotated[
 ]
 
 
+@grouped
 def command(
     files: what.PredictionFiles = None,
     by: By = "run",
@@ -106,11 +108,8 @@ def command(
     out: Out = None,
     memory: what.Memory = what.MEMORY,
     threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    showing: Shown,
 ) -> None:
     """Parse, compute, emit."""
     items = what.piped(files)
@@ -119,7 +118,7 @@ def command(
         raise UsageError("--by names no column", "as in --by run")
     if len(items) > 1 and (out is not None or along is not None):
         raise UsageError(f"{len(items)} files cannot go to one --out or --along", "give them one by one")
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    output = showing.output(COLUMNS)
 
     from landscape_cli.jobs import trajectories as jobs
     from landscape_cli.jobs.model_rows import open_models
@@ -144,14 +143,14 @@ def command(
             settings,
             memory=memory,
             threads=threads,
-            force=force,
+            force=showing.force,
             command=options.command_line(),
             note=output.note,
         )
         with output.bar(1, f"trajectories {job.out.name}") as report:
             record = jobs.run_trajectories(job, report)
         if along is not None:
-            save_records(along, jobs.along(Trajectories.open(job.out)), force=force)
+            save_records(along, jobs.along(Trajectories.open(job.out)), force=showing.force)
             output.note(f"written: {along}")
         output.emit(record)
     output.finish()

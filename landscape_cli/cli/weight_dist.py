@@ -1,8 +1,8 @@
 """``landscape weight-dist``: how far checkpoints are apart in weight space."""
 
-from landscape_cli.cli import inputs, options
+from landscape_cli.cli import inputs
 from landscape_cli.cli import measure_options as what
-from landscape_cli.cli.output import Output
+from landscape_cli.cli.groups import NetworkAndData, Shown, grouped
 from landscape_cli.cli.pairwise import emit_pairs, one_by_one
 from landscape_cli.jobs.pairs import pair, two_or_all
 
@@ -20,6 +20,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@grouped
 def command(
     checkpoints: what.Checkpoints,
     at: what.At = None,
@@ -27,23 +28,15 @@ def command(
     by_layer: what.ByLayer = False,
     matrix: what.MatrixOut = None,
     out: what.RecordsOut = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    showing: Shown,
 ) -> None:
     """Parse, measure, emit."""
-    asked_network = inputs.network_spec(network, network_option, width)
-    asked_data = inputs.data_spec(data, data_option)
+    asked_network, asked_data = described.specs()
     subjects = inputs.subjects(checkpoints, at)
     chosen = pair(subjects, pairs or two_or_all(subjects))
-    output = Output(format, quiet, not no_progress, COLUMNS, keep=out, force=force)
+    output = showing.output(COLUMNS, keep=out)
 
     from landscape_cli.compute.device import placement
     from landscape_cli.jobs.bench import Bench, Sampling
@@ -54,4 +47,4 @@ def command(
         note=output.note,
     )  # fmt: skip
     weights = Weights(bench, by_layer=by_layer)
-    emit_pairs(output, chosen, one_by_one(output, chosen, weights.pair), matrix=matrix, force=force)
+    emit_pairs(output, chosen, one_by_one(output, chosen, weights.pair), matrix=matrix, force=showing.force)

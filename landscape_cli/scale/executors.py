@@ -1,7 +1,9 @@
 """Running independent jobs one after another or one a process."""
 
 import contextlib
+import math
 import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import signal
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,8 +32,35 @@ _in_hand = False  # in a worker: whether it has a job
 
 
 def cores() -> int:
-    """The CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The CPU cores this process may use: those of its affinity, or fewer where a container has a share of them."""
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(free, _share())))
+
+
+def _share(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """The processor time a second that Linux control groups (either version) leave this process; infinite without."""
+    least = math.inf
+    with contextlib.suppress(OSError):
+        for line in groups.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            own = root / controllers / path.lstrip("/")
+            for folder in (own, *own.parents):  # a limit holds for all below it
+                least = min(least, _quota(folder))
+                if folder == root:
+                    break
+    return least
+
+
+def _quota(folder: Path) -> float:
+    """The limit of one control group: ``cpu.max`` is quota and period, as are two files of the older version."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):  # "max 100000" is no limit
+            quota, period = " ".join((folder / name).read_text(encoding="utf-8") for name in names).split()
+            if int(quota) > 0:
+                return int(quota) / int(period)
+    return math.inf
 
 
 def on_cuda(device: str) -> bool:
@@ -50,8 +80,15 @@ def at_once(jobs: int, asked: int | None, device: str) -> int:
 
 
 def threads_for(processes: int) -> int | None:
-    """CPU threads of each of so many processes; None leaves torch its default."""
-    return max(1, cores() // processes) if processes > 1 else None
+    """CPU threads of each of so many processes, no more than ``OMP_NUM_THREADS`` says; None leaves torch its default.
+
+    That default goes by ``OMP_NUM_THREADS`` itself.
+    """
+    if processes <= 1:
+        return None
+    most = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    shared = max(1, cores() // processes)
+    return min(shared, int(most)) if most.isdecimal() and int(most) > 0 else shared
 
 
 def run_all(
@@ -196,6 +233,18 @@ def _begin_worker(reports: Any) -> None:
     # Ctrl-C reaches the whole process group: a job that runs watches for it, an idle worker must not die loudly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _pass_on)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """In a worker: a parent that was killed can stop nobody, and would leave processes behind that wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGUSR1)
+    while _in_hand:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:

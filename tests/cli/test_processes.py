@@ -57,6 +57,33 @@ def test_ctrl_c_keeps_a_run_that_the_same_command_continues(tmp_path: Path) -> N
     assert int(told.partition("at step ")[2].split()[0]) > first
 
 
+def test_processes_of_a_killed_command_save_and_end(tmp_path: Path) -> None:
+    """Killed itself, it can tell nobody to stop: they would train on, hold their runs, and then wait for ever."""
+    out = tmp_path / "run"
+    many = [*LONG, "--seeds", "0..1", "--jobs", "2", "--out", str(out)]
+    process = subprocess.Popen(many, stderr=subprocess.DEVNULL, env=environment(tmp_path))
+    runs = [tmp_path / "run-seed0", tmp_path / "run-seed1"]
+    deadline = time.monotonic() + 60
+    while not all(list(run.glob("checkpoints/step*")) for run in runs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int((run / ".lock").read_text().split()[1]) for run in runs]
+    assert process.pid not in workers
+    process.kill()
+    process.wait()
+    while any(map(is_there, workers)) and time.monotonic() < deadline + 60:
+        time.sleep(0.05)
+    assert not any(map(is_there, workers))
+    assert {Run.open(run).status for run in runs} == {"interrupted"}
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return "zombie" not in Path(f"/proc/{process}/status").read_text()
+
+
 def test_on_a_terminal_there_is_a_table(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(

@@ -10,6 +10,7 @@ import pytest
 
 from landscape_cli.errors import DataError, InterruptedRunError, LandscapeError
 from landscape_cli.jobs.stopping import watching
+from landscape_cli.scale import executors
 from landscape_cli.scale.executors import STREAMS, at_once, cores, run_all, threads_for
 
 
@@ -133,6 +134,43 @@ def test_how_many_at_once() -> None:
     assert at_once(8, None, "mps") == 1
     assert threads_for(1) is None
     assert threads_for(2 * cores()) == 1
+
+
+def test_a_containers_share_of_the_cores_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both versions of control groups; a limit holds for all below it, and ``max`` or −1 is none."""
+    groups, root = tmp_path / "cgroup", tmp_path / "fs"
+    files = {
+        "job/step/cpu.max": "max 100000",
+        "job/cpu.max": "250000 100000",
+        "cpu,cpuacct/docker/cpu.cfs_quota_us": "50000",
+        "cpu,cpuacct/docker/cpu.cfs_period_us": "100000",
+        "cpu,cpuacct/cpu.cfs_quota_us": "-1",
+        "cpu,cpuacct/cpu.cfs_period_us": "100000",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n")
+    for text, share in {
+        "0::/job/step": 2.5,
+        "0::/other": float("inf"),
+        "4:memory:/docker\n3:cpu,cpuacct:/docker": 0.5,
+        "3:cpu,cpuacct:/": float("inf"),
+    }.items():
+        groups.write_text(text + "\n")
+        assert executors._share(groups, root) == share
+    assert executors._share(tmp_path / "missing", root) == float("inf")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    for share, expected in ((2.5, 3), (0.2, 1), (float("inf"), 64)):
+        monkeypatch.setattr(executors, "_share", lambda share=share: share)
+        assert cores() == expected
+
+
+def test_threads_are_no_more_than_the_user_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "cores", lambda: 16)
+    for allowed, threads in {"": 4, "2": 2, "3,1": 3, "64": 4, "many": 4, "0": 4}.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+        assert threads_for(4) == threads
+        assert threads_for(1) is None
 
 
 def test_one_key_press_that_arrives_twice_is_one_request() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape_cli.compute.samples import BATCH, Samples
+from landscape_cli.errors import DataError
 
 
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
@@ -30,10 +31,18 @@ def recompute_statistics(network: nn.Module, samples: Samples, *, batch: int = B
         samples: The sample to estimate on, un-augmented.
         batch: Samples a batch; the batch size is part of the estimate. A last batch of a single sample is left out,
             as torch refuses it.
+
+    Raises:
+        DataError: If there is no batch of two samples: one has no spread.
     """
     layers = batch_norms(network)
     if not layers:
         return
+    if min(len(samples), batch) < 2:
+        raise DataError(
+            f"batch norm cannot be recomputed on {len(samples)} samples in batches of {batch}",
+            "one sample has no spread: give more of them, or larger batches",
+        )
     pools = {layer: _Pool(layer) for layer in layers}
     with torch.inference_mode(), _in_batch_mode(network, layers), _counting(pools):
         for x, _ in samples.batches(batch):

@@ -8,6 +8,7 @@ from torch import nn
 from landscape_cli.compute.batchnorm import batch_norms, recompute_statistics
 from landscape_cli.compute.device import Placement
 from landscape_cli.compute.samples import Samples
+from landscape_cli.errors import DataError
 
 EXACT = Placement(torch.device("cpu"), "float64")
 
@@ -53,6 +54,14 @@ def test_a_later_layer_sees_inputs_normalised_by_batches() -> None:
     values = inside.detach().numpy().transpose(1, 0, 2, 3).reshape(5, -1)
     assert np.allclose(network[3].running_mean, values.mean(1), rtol=1e-10)
     assert np.allclose(network[3].running_var, values.var(1, ddof=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(1, 100), (40, 1), (0, 10)])
+def test_single_samples_have_no_statistics(count: int, batch: int) -> None:
+    """They were left out one by one, and the layer was given mean 0 and variance 1."""
+    layer = nn.BatchNorm2d(3).double()
+    with pytest.raises(DataError, match=f"{count} samples in batches of {batch}"):
+        recompute_statistics(nn.Sequential(layer), samples(count), batch=batch)
 
 
 def test_nothing_else_changes() -> None:

@@ -4,6 +4,8 @@ Each carries one line that names the thing at fault, and a hint that says what t
 prints both without a traceback; whoever imports the package catches :class:`LandscapeError`.
 """
 
+from typing import Self
+
 
 class LandscapeError(Exception):
     """Something that went wrong in a way a user can act on.
@@ -25,6 +27,11 @@ class LandscapeError(Exception):
     def __reduce__(self) -> tuple[type["LandscapeError"], tuple[str, str | None]]:
         # Errors cross process borders (one run a core); the hint must come along.
         return type(self), (self.message, self.hint)
+
+    def bare(self) -> Self:
+        """The same error without the frames it was raised in: they hold the memory of all that was at work there."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
 
 
 class UsageError(LandscapeError):

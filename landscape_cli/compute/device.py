@@ -136,6 +136,8 @@ def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
 def math_mode(where: Placement, *, deterministic: bool = True) -> Iterator[None]:
     """Deterministic kernels, unless the fastest ones are wanted; tensor-core products only where ``tf32`` is asked for.
 
+    A CUDA device is the current one meanwhile: events, streams and recordings that name none are of it.
+
     Without ``deterministic``, cuDNN tries its kernels on the first batches and keeps the fastest, which may sum in
     another order each time.
     """
@@ -143,7 +145,9 @@ def math_mode(where: Placement, *, deterministic: bool = True) -> Iterator[None]
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
     matmul.allow_tf32 = cudnn.allow_tf32 = where.precision == "tf32"
     cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
+    current = torch.cuda.device(where.device) if where.device.type == "cuda" else contextlib.nullcontext()
     try:
-        yield
+        with current:
+            yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before

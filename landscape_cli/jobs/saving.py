@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from landscape_cli.compute.training.capture import RECORDING
+
 WAITING = 1 << 28  # bytes of saves that may wait; a larger one waits alone
 
 
@@ -37,7 +39,8 @@ class Saver:
             self._waiting.put(None)
             self._thread.join()
             self._thread = None
-        if error is None or isinstance(error, Exception):  # a stop from outside is not answered with another error
+        # A stop from outside is not answered with another error.
+        if error is not self._error and (error is None or isinstance(error, Exception)):
             self._raise()
 
     def save(self, work: Callable[[], None], size: int = 0) -> None:
@@ -73,6 +76,8 @@ class Saver:
             except BaseException as error:  # handed over to the thread that trains
                 self._error = error
             finally:
+                with RECORDING:
+                    del item, work  # the copies in it
                 with self._room:
                     self._held -= size
                     self._room.notify()
@@ -80,9 +85,9 @@ class Saver:
         self._waiting.task_done()
 
     def _raise(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        # It stays: what waits behind it must not be written later either.
+        if self._error is not None:
+            raise self._error
 
 
 class Snapshot:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from landscape_cli.compute.choices import Compile, KeepResume, Precision
 from landscape_cli.compute.device import Placement, math_mode, place, placement, set_threads
 from landscape_cli.compute.evaluation import forward_operations
@@ -14,7 +16,7 @@ from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.training.recording import recorded_steps
 from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.datasets import DataSet, DataSpec
-from landscape_cli.errors import ConflictError, DataError, DivergedError
+from landscape_cli.errors import ConflictError, DataError, DeviceError, DivergedError
 from landscape_cli.jobs.beginnings import beginning_entries, initial_network, without_places
 from landscape_cli.jobs.environment import environment
 from landscape_cli.jobs.stopping import Stop, watching
@@ -122,15 +124,20 @@ def training(
         LandscapeError: See :func:`run_training`.
     """
     set_threads(job.threads)
-    session = _load(job, {} if shared is None else shared)
-    with exclusive(job.out):
-        if job.force:
-            clear(job.out)
-        existing = _existing(session)
-        if existing is not None and existing.status == "finished":
-            return existing.record(skipped=True)
-        run = existing or _create(session)
-        return (yield from training_steps(session, run, stop=stop, progress=progress, resumed=existing is not None))
+    try:
+        session = _load(job, {} if shared is None else shared)
+        with exclusive(job.out):
+            if job.force:
+                clear(job.out)
+            existing = _existing(session)
+            if existing is not None and existing.status == "finished":
+                return existing.record(skipped=True)
+            run = existing or _create(session)
+            return (yield from training_steps(session, run, stop=stop, progress=progress, resumed=existing is not None))
+    except torch.OutOfMemoryError:
+        several = (job.together or {}).get("at_once", 1) > 1
+        hint = "give the same command with fewer --jobs: it continues" if several else "give another --device"
+        raise DeviceError(f"{job.out}: {job.device} has no memory left for it", hint) from None
 
 
 def weights_placement(job: TrainJob) -> Placement:

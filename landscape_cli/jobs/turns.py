@@ -6,6 +6,7 @@ stacked: the kernels are those of each run alone, and so are its bits. Data sets
 """
 
 import contextlib
+import gc
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from landscape_cli.compute.device import math_mode
-from landscape_cli.errors import DeviceError, InterruptedRunError, LandscapeError
+from landscape_cli.errors import InterruptedRunError, LandscapeError
 from landscape_cli.jobs.stopping import Stop, watching
 from landscape_cli.jobs.training import Shared, TrainJob, training, weights_placement
 from landscape_cli.jobs.training_loop import Progress
@@ -43,11 +44,8 @@ class _Run:
         except StopIteration as end:
             record: dict[str, Any] = end.value
             return record
-        except torch.OutOfMemoryError:
-            hint = "give the same command with fewer --jobs: it continues"
-            return DeviceError(f"{self.job.out}: the device has no memory left for it", hint)
         except LandscapeError as error:
-            return error
+            return error.bare()
         self.turns += 1
         return None
 
@@ -98,6 +96,13 @@ class _Table:
             run.stream = torch.cuda.Stream(where.device)  # type: ignore[no-untyped-call]
         self.live.append(run)
 
+    def end(self, run: _Run) -> None:
+        """Take a run out, and give its memory back: what torch keeps of it serves no other stream."""
+        self.live.remove(run)
+        if run.stream is not None:
+            gc.collect()
+            torch.cuda.empty_cache()
+
 
 def _mode(job: TrainJob) -> tuple[Any, ...]:
     where = weights_placement(job)
@@ -136,7 +141,7 @@ def train_in_turns(
                     outcome = run.turn()
                     if outcome is None:
                         continue
-                    table.live.remove(run)
+                    table.end(run)
                     if isinstance(outcome, InterruptedRunError):
                         interrupted = interrupted or outcome
                     else:

@@ -133,7 +133,7 @@ def _inline(
         except InterruptedRunError:
             raise
         except LandscapeError as error:
-            yield number, error
+            yield number, error.bare() if len(jobs) > 1 else error
 
 
 def _pooled(

@@ -1,3 +1,6 @@
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +45,21 @@ def test_everything_is_float64_where_asked() -> None:
     network = place(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), Placement(torch.device("cpu"), "float64"))
     assert {t.dtype for t in network.state_dict().values()} == {torch.float64, torch.int64}
     assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_cuda_device_is_the_current_one_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = []
+
+    @contextlib.contextmanager
+    def device(where: torch.device) -> Iterator[None]:
+        current.append(where)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    with math_mode(Placement(torch.device("cuda", 1))):
+        assert current == [torch.device("cuda", 1)]
+    assert current == []
 
 
 def test_math_mode_is_given_back() -> None:

@@ -1,11 +1,14 @@
 """Saves in the background: their order, what fails, what waits."""
 
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
+from landscape_cli.compute.training.capture import RECORDING
 from landscape_cli.errors import DivergedError, StorageError
 from landscape_cli.jobs import saving
 from landscape_cli.jobs.saving import Saver, Snapshot
@@ -38,6 +41,53 @@ def test_after_a_save_that_fails_none_is_made_and_the_error_comes_up() -> None:
         saver.save(full)
         saver.save(lambda: done.append("behind it"))
     assert done == []
+
+
+def test_what_waits_behind_a_save_that_fails_is_not_made_once_the_error_is_known() -> None:
+    """The error is told to who trains before the thread comes to the save behind it: that one would leave a gap."""
+    gate, done = threading.Event(), []
+
+    def fails_late() -> None:
+        gate.wait(10)
+        full()
+
+    with pytest.raises(StorageError, match="no space"), Saver() as saver:
+        saver.save(fails_late)
+        saver.save(lambda: done.append("behind it"))
+        with saver._room:  # where the thread passes by before it takes the next one
+            gate.set()
+            while saver._error is None:
+                time.sleep(0.001)
+            with pytest.raises(StorageError):
+                saver.save(lambda: done.append("after it"))
+        saver._waiting.join()
+    assert done == []
+
+
+class Copies:
+    """What a save holds."""
+
+
+def test_copies_are_freed_when_they_are_written_but_never_while_a_step_is_recorded() -> None:
+    written = threading.Event()
+
+    def save(saver: Saver) -> "weakref.ref[Copies]":
+        copies = Copies()
+
+        def write() -> None:
+            assert copies
+            written.set()
+
+        saver.save(write)
+        return weakref.ref(copies)
+
+    with Saver() as saver:
+        with RECORDING:
+            kept = save(saver)
+            assert written.wait(10)
+            assert kept() is not None
+        saver.flush()
+        assert kept() is None
 
 
 def test_a_full_disk_is_told_beside_another_error_but_not_beside_a_stop() -> None:

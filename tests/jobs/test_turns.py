@@ -1,16 +1,19 @@
 """Runs that take turns in one process: each is the run that it is alone."""
 
+import gc
 import os
 import signal
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.training.trainer import Trainer
-from landscape_cli.errors import ConflictError, DivergedError, InterruptedRunError, LandscapeError
+from landscape_cli.errors import ConflictError, DeviceError, DivergedError, InterruptedRunError, LandscapeError
 from landscape_cli.jobs.training import TrainJob, run_training
 from landscape_cli.jobs.turns import train_in_turns
 from landscape_cli.networks.registry import NetworkSpec
@@ -69,6 +72,56 @@ def test_one_that_fails_or_diverges_stops_and_the_others_go_on(alone: Path, tmp_
     assert Run.open(jobs[1].out).status == "diverged"
     assert (0, 10, 10) in told
     assert (3, 10, 10) in told
+
+
+def test_a_run_that_failed_holds_no_memory_while_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error waits to be told in its turn, and must not hold what was at work where it was raised."""
+    jobs = several(tmp_path)[1:4]
+    jobs[2] = replace(jobs[2], protocol=Protocol(lr=1e8, epochs=2, batch_size=40))
+    trainers: list[weakref.ref[Trainer]] = []
+    original = Trainer.__init__
+
+    def noted(trainer: Trainer, *given: Any, **named: Any) -> None:
+        original(trainer, *given, **named)
+        trainers.append(weakref.ref(trainer))
+
+    monkeypatch.setattr(Trainer, "__init__", noted)
+    alive = {}
+
+    def look(number: int, done: int, total: int) -> None:
+        if (number, done) == (1, total):
+            gc.collect()
+            alive.update({number: trainer() is not None for number, trainer in enumerate(trainers)})
+
+    found = dict(train_in_turns(jobs, at_once=3, progress=look))
+    assert isinstance(found[2], DivergedError)
+    assert alive == {0: False, 1: True, 2: False}
+
+
+def test_a_device_without_memory_is_the_failure_of_its_run(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [replace(one, together={"at_once": 2}) for one in several(tmp_path)[:2]]
+    original = Trainer.advance
+
+    def full(trainer: Trainer) -> None:
+        if trainer.seeds == jobs[1].seeds and trainer.taken == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        original(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "advance", full)
+        found = outcomes(jobs, 2)
+        assert isinstance(found[1], DeviceError)
+        assert found[1].message == f"{jobs[1].out}: cpu has no memory left for it"
+        assert "fewer --jobs" in str(found[1].hint)
+        with pytest.raises(DeviceError, match="no memory left"):
+            run_training(replace(jobs[1], together=None))
+    assert contents(tmp_path / "0") == contents(alone / "0")
+    assert run_training(jobs[1])["status"] == "finished"
+    assert contents(tmp_path / "1") == contents(alone / "1")
 
 
 def test_a_device_that_is_not_there_is_the_failure_of_its_runs(alone: Path, tmp_path: Path) -> None:

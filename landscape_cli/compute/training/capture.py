@@ -5,6 +5,7 @@ between them is not repeated. Whether a network bears that is not believed: the 
 itself, bit for bit, and where they differ, or recording fails, steps are made one launch at a time as before.
 """
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor
 from landscape_cli.compute.training.steps import Batch, Step
 
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
+
+# Held while a step is recorded, and by whoever frees page-locked memory in another thread: torch marks by an event how
+# far the streams have come that used it, and an event on a stream that is being recorded fails when it is looked at.
+RECORDING = threading.Lock()
 
 
 def record_on_cuda(work: Callable[[], None]) -> Callable[[], None]:
@@ -26,8 +31,13 @@ def record_on_cuda(work: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     current = torch.cuda.current_stream()
     side = None if current == torch.cuda.default_stream() else current
-    # Other threads (which write checkpoints) may wait for the device meanwhile.
-    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+    # Other threads (which write checkpoints) may wait for the device meanwhile. Where recording fails, torch leaves its
+    # stream the current one: the block around it puts the right one back.
+    with (
+        RECORDING,
+        torch.cuda.stream(current),
+        torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"),
+    ):
         work()
     return graph.replay
 

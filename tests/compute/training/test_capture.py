@@ -1,5 +1,6 @@
 """Recorded steps. The recorder of a CUDA device is replaced by one that calls the step again: all else is the same."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from landscape_cli.compute.device import place, placement
+from landscape_cli.compute.training import capture
 from landscape_cli.compute.training.augmentation import Augmenter
 from landscape_cli.compute.training.capture import Replay
 from landscape_cli.compute.training.protocol import Augmentation, Protocol, Seeds
@@ -91,6 +93,42 @@ def test_a_step_that_cannot_be_replayed_is_made_as_before(record: Callable, reas
     assert said is not None
     assert re.search(reason, said)
     assert all(map(torch.equal, plain.changed(), ours.changed()))
+
+
+@pytest.mark.parametrize("on_default", [True, False])
+def test_a_recording_that_fails_leaves_the_streams_as_they_were(
+    on_default: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch ends a recording before it leaves its stream: where ending fails, its stream stays the current one."""
+    current = ["default" if on_default else "own"]
+
+    @contextlib.contextmanager
+    def stream(name: str) -> Iterator[None]:
+        before, current[0] = current[0], name
+        try:
+            yield
+        finally:
+            current[0] = before
+
+    class Recording:
+        def __init__(self, graph: object, *, stream: str | None, capture_error_mode: str) -> None:
+            self.stream = stream or "side"
+
+        def __enter__(self) -> None:
+            current[0] = self.stream
+            assert capture.RECORDING.locked()
+
+        def __exit__(self, *error: object) -> None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    fakes = {"CUDAGraph": object, "current_stream": lambda: current[0], "default_stream": lambda: "default"}
+    for name, fake in {**fakes, "stream": stream, "graph": Recording}.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    before = current[0]
+    with pytest.raises(RuntimeError, match="previous error"):
+        capture.record_on_cuda(lambda: None)
+    assert current == [before]
+    assert not capture.RECORDING.locked()
 
 
 def test_gradients_are_those_of_the_replay_after_a_step_made_otherwise() -> None:

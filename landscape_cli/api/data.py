@@ -1,33 +1,46 @@
 """Data as a notebook has it: anything that yields inputs and labels, read once and held where it is measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 
+from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.device import Placement
-from landscape_cli.compute.samples import BATCH, Samples
+from landscape_cli.compute.samples import Samples
 from landscape_cli.errors import DataError, NetworkError, UsageError
 
 Data = Samples | Sequence[Tensor] | Iterable[Sequence[Tensor]]
 
 PROBED = 2  # samples that a network is tried on before the work begins
+SAME = {torch.float64: 1e-8, torch.float32: 1e-3}  # of the largest logit, between two modules of one function
+HALF = 0.1
 
 
-def samples_on(data: Data, where: Placement) -> Samples:
+def samples_on(data: Data, where: Placement, name: str = "data") -> Samples:
     """Data on a device: a ``DataLoader``, a data set, a list of batches, one pair of tensors, or :class:`Samples`.
 
-    A loader is read once, to its end, and held in memory; what it shuffles or augments is as it came then.
+    A loader is read once, to its end, and held in memory; what it shuffles or augments is as it came then. What a batch
+    holds beside inputs and labels is left out.
 
     Args:
         data: Yields ``(inputs, labels)``, batches or single samples; inputs as the network takes them (normalised
             floats), labels the numbers of the classes.
         where: The device and precision.
+        name: Of the argument, for messages.
 
     Raises:
         DataError: If it is empty, yields something else, or an input is NaN or infinite (it is named).
     """
+    try:
+        return _held(data, where)
+    except DataError as error:
+        raise DataError(f"{name}: {error.message}", error.hint) from error.__cause__
+
+
+def _held(data: Data, where: Placement) -> Samples:
     if isinstance(data, Samples):
         found = data if data.where == where else data.to(where)
         if not len(found):
@@ -36,13 +49,14 @@ def samples_on(data: Data, where: Placement) -> Samples:
     inputs, labels = _whole(data)
     if not inputs.is_floating_point():
         raise DataError(
-            f"the inputs are {str(inputs.dtype).removeprefix('torch.')}",
+            f"the inputs are {_called(inputs)}",
             "give them as the network takes them: normalised floating-point numbers",
         )
     if labels.is_floating_point() or labels.ndim != 1 or labels.dtype == torch.bool:
+        flat = ", as LABELS.squeeze(1) has it" if labels.ndim == 2 and labels.shape[1] == 1 else ""
         raise DataError(
-            f"the labels are {str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}",
-            "give the number of its class for each sample, (n,)",
+            f"the labels are {_called(labels)} of shape {tuple(labels.shape)}",
+            f"give the number of its class for each sample, (n,){flat}",
         )
     if len(inputs) != len(labels):
         raise DataError(f"{len(inputs)} inputs but {len(labels)} labels")
@@ -52,23 +66,22 @@ def samples_on(data: Data, where: Placement) -> Samples:
     return Samples(inputs, labels, where)
 
 
+def _called(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _whole(data: Any) -> tuple[Tensor, Tensor]:
     """All inputs and all labels."""
-    if isinstance(data, Tensor):
+    if is_array(data):
         raise DataError("inputs alone are given", "give them with their labels: (inputs, labels)")
-    if isinstance(data, tuple | list) and len(data) == 2 and all(_is_array(part) for part in data):
-        inputs, labels = (torch.as_tensor(part).detach() for part in data)
-        if not len(labels.shape) or not len(labels):
+    if isinstance(data, tuple | list) and data and is_array(data[0]):
+        if len(data) != 2:
+            raise DataError(f"{len(data)} arrays are given, not (inputs, labels)")
+        inputs, labels = _tensor(data[0], "the inputs"), _tensor(data[1], "the labels")
+        if not inputs.ndim or not labels.ndim or not len(labels):
             raise DataError("there are no samples: the tensors are empty")
         return inputs, labels
-    parts: list[tuple[Tensor, Tensor]] = []
-    try:
-        for number, batch in enumerate(data):
-            parts.append(_batch(batch, number))
-    except TypeError as error:
-        if parts:
-            raise
-        raise DataError(f"{type(data).__name__} yields no batches: {error}", "give a DataLoader") from error
+    parts = [_batch(batch, number) for number, batch in enumerate(_batches(data))]
     if not parts:
         raise DataError("the loader is empty: it yields no batch", "a generator that was used up before gives none")
     shapes = {tuple(x.shape[1:]) for x, _ in parts}
@@ -78,53 +91,93 @@ def _whole(data: Any) -> tuple[Tensor, Tensor]:
     return inputs, labels
 
 
+def _batches(data: Any) -> Iterator[Any]:
+    """What data yields; a data set is read by its length, as not every one says where it ends."""
+    if isinstance(data, str | Mapping):
+        raise DataError(f"a {type(data).__name__} yields no batches", "give (inputs, labels) or a DataLoader")
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset) and hasattr(data, "__len__"):
+        return (data[number] for number in range(len(data)))
+    try:
+        return iter(data)
+    except TypeError as error:
+        raise DataError(f"{type(data).__name__} yields no batches: {error}", "give a DataLoader") from error
+
+
 def _batch(batch: Any, number: int) -> tuple[Tensor, Tensor]:
     """Inputs and labels of one batch; a single sample becomes a batch of one."""
+    if isinstance(batch, Mapping):
+        names = ", ".join(map(repr, batch))
+        raise DataError(
+            f"batch {number} is a {type(batch).__name__} of {names}, not (inputs, labels)",
+            "give pairs: [(batch[INPUTS], batch[LABELS]) for batch in LOADER]",
+        )
     if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise DataError(f"batch {number} is a {type(batch).__name__}, not (inputs, labels)")
+        raise DataError(
+            f"batch {number} is a {type(batch).__name__}, not (inputs, labels)",
+            "where labels play no part (kernels, ReLUs), pair the inputs with zeros",
+        )
     inputs, labels = batch[0], batch[1]
-    if not _is_array(inputs):
+    if not is_array(inputs):
         raise DataError(f"the inputs of batch {number} are a {type(inputs).__name__}, not a tensor")
-    inputs, labels = torch.as_tensor(inputs).detach(), torch.as_tensor(labels).detach()
+    inputs, labels = _tensor(inputs, f"the inputs of batch {number}"), _tensor(labels, f"the labels of batch {number}")
     if not labels.ndim:
         inputs, labels = inputs[None], labels[None]
     return inputs, labels
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor) or (hasattr(value, "__array__") and hasattr(value, "dtype"))
-
-
-def check_batch_size(batch_size: int) -> int:
-    """Refuse a batch of no samples.
+def _tensor(value: Any, what: str) -> Tensor:
+    """An array, a number, or a list of numbers.
 
     Raises:
-        UsageError: If it is below 1.
+        DataError: If it is something else.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}: a forward pass takes one sample at least")
-    return batch_size
+    try:
+        return tensor_of(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} are a {type(value).__name__}, no numbers: {error}") from error
 
 
-def check_outputs(network: nn.Module, samples: Samples, *, who: str = "the network") -> int:
+def check_outputs(network: nn.Module, samples: Samples, *, who: str = "the network", labels: bool = True) -> int:
     """Try a network on two samples, and the labels against what it gives.
 
     Cost: a forward pass of two samples.
+
+    Args:
+        network: Where it is measured, in evaluation mode.
+        samples: The samples.
+        who: What to call the network.
+        labels: Whether the labels matter.
 
     Returns:
         The number of classes.
 
     Raises:
         DataError: If a label is no class of the network's.
-        NetworkError: If it fails on such inputs, gives no logits ``(sample, class)``, or gives NaN.
+        NetworkError: If it fails on such inputs, gives no logits ``(sample, class)``, gives NaN, or changes its inputs.
     """
-    x, _ = next(iter(samples.batches(BATCH)))
-    x = x[:PROBED]
+    classes = logits_of(network, samples, who).shape[1]
+    outside = ((samples.labels < 0) | (samples.labels >= classes)).nonzero()
+    if labels and len(outside):
+        sample = int(outside[0])
+        raise DataError(
+            f"the label of sample {sample} is {int(samples.labels[sample])}, but {who} gives {classes} classes, from 0"
+        )
+    return classes
+
+
+def logits_of(network: nn.Module, samples: Samples, who: str) -> Tensor:
+    """What a network gives for two samples, checked.
+
+    Raises:
+        NetworkError: As :func:`check_outputs`.
+    """
+    given = samples.normalized(samples.inputs[:PROBED]).clone()
+    x = given.clone()
     with torch.inference_mode():
         try:
             outputs = network(x)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            text = str(error).partition("\n")[0]
+        except Exception as error:  # whatever a network may do
+            text = str(error).partition("\n")[0] or type(error).__name__
             raise NetworkError(f"{who} fails on inputs of shape {tuple(x.shape[1:])}: {text}") from error
     if not isinstance(outputs, Tensor):
         raise NetworkError(
@@ -137,11 +190,34 @@ def check_outputs(network: nn.Module, samples: Samples, *, who: str = "the netwo
         )
     if bool(outputs.isnan().any()):
         raise NetworkError(f"{who} gives NaN", "look at its weights: its training may have diverged")
-    classes = outputs.shape[1]
-    outside = ((samples.labels < 0) | (samples.labels >= classes)).nonzero()
-    if len(outside):
-        sample = int(outside[0])
-        raise DataError(
-            f"the label of sample {sample} is {int(samples.labels[sample])}, but {who} gives {classes} classes, from 0"
+    if not torch.equal(x, given):
+        raise NetworkError(
+            f"{who} changes its inputs in place, so that the next pass would see others",
+            "let it work out of place: x = x - y for x -= y, inplace=False",
         )
-    return classes
+    return outputs
+
+
+def check_same_function(carrier: nn.Module, own: nn.Module, samples: Samples, who: str) -> None:
+    """Refuse a module whose weights mean something else in the module that is to carry them.
+
+    Names and shapes of weights do not tell a ReLU from a tanh.
+
+    Args:
+        carrier: With the weights of the other in place.
+        own: A copy of the other.
+        samples: Two of which both are tried on.
+        who: What to call the other.
+
+    Raises:
+        UsageError: If the two give different logits.
+    """
+    one, two = logits_of(carrier, samples, who), logits_of(own, samples, who)
+    scale = max(1e-6, float(two.abs().max()))
+    if float((one - two).abs().max()) > SAME.get(two.dtype, HALF) * scale and torch.equal(
+        two, logits_of(own, samples, who)
+    ):
+        raise UsageError(
+            f"{who} gives other logits than its weights do in the first: the two are not of one architecture",
+            "a path needs networks that differ in their weights alone",
+        )

@@ -1,6 +1,5 @@
 """Runs and checkpoints on disk as a notebook wants them: the run, the state dict, the module, the samples."""
 
-import copy
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from landscape_cli.api.networks import own_module
+from landscape_cli.api.calls import check_choice, out_of_inference
+from landscape_cli.api.networks import carrying, placed
 from landscape_cli.compute.choices import Precision, SplitName
-from landscape_cli.compute.device import place, placement
+from landscape_cli.compute.device import placement
 from landscape_cli.compute.samples import Samples
 from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import UsageError
@@ -64,6 +64,7 @@ def load_checkpoint(checkpoint: Source) -> dict[str, Tensor]:
     return located(checkpoint).tensors()
 
 
+@out_of_inference
 def load_network(
     checkpoint: Source,
     *,
@@ -96,16 +97,20 @@ def load_network(
         DeviceError: If the device is not there.
         UsageError: If it is not known what network it is.
     """
+    check_choice("precision", precision, Precision)
+    if network_option and not isinstance(network, str):
+        raise UsageError("network_option is for a network by name", "give that too: network='resnet20'")
     found = located(checkpoint)
     made = (
-        copy.deepcopy(own_module(network))
+        carrying(network)
         if isinstance(network, nn.Module)
         else _built(found, network, network_option or {}, _data_spec(data, data_option))
     )
     load_state(made, found.tensors(), found.label)
-    return place(made, placement(device, precision)).eval()
+    return placed(made, placement(str(device), precision))
 
 
+@out_of_inference
 def load_samples(
     run: Source,
     split: SplitName = "test",
@@ -136,7 +141,8 @@ def load_samples(
         DataError: If the data is not there, has no such split, or not so many samples.
         UsageError: If the run does not say what data it was trained on.
     """
-    where = placement(device, precision)
+    check_choice("precision", precision, Precision)
+    where = placement(str(device), precision)
     owner = _owner(run)
     asked = _data_spec(data, data_option)
     if owner is None and asked is None:
@@ -172,6 +178,8 @@ def _known(run: Run | None) -> Run:
 
 
 def _data_spec(data: str | None, options: Mapping[str, Any] | None) -> DataSpec | None:
+    if options and data is None:
+        raise UsageError("data_option is for data by name", "give that too: data='digits'")
     return None if data is None else DataSpec(data, dict(options or {}))
 
 

@@ -5,9 +5,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from landscape_cli.api.calls import check_choice
+from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.device import Placement, place, placement
+from landscape_cli.compute.weights.directions import trained_names
+from landscape_cli.compute.weights.interpolation import check_state
 from landscape_cli.errors import CheckpointError, NetworkError, UsageError
 from landscape_cli.store.checkpoints import first_non_finite
 
@@ -19,26 +24,53 @@ _PRECISIONS: dict[torch.dtype, Precision] = {
     torch.bfloat16: "bf16",
     torch.float16: "fp16",
 }
+_PREFIXES = ("module.", "_orig_mod.")  # that wrappers leave in the names of a state
 
 
-def own_module(network: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``."""
+def own_module(network: object, name: str = "network") -> nn.Module:
+    """The module inside ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``.
+
+    Args:
+        network: The module.
+        name: Of the argument that it is.
+
+    Raises:
+        NetworkError: If its parameters have no shapes yet.
+        UsageError: If it is no module.
+    """
+    if not isinstance(network, nn.Module):
+        way = "load it first: load_network(PATH)"
+        if isinstance(network, Mapping):
+            way = "put the weights into a module: MODULE.load_state_dict(STATE)"
+        raise UsageError(f"{name} is a {type(network).__name__}, not a module", way)
+    found: nn.Module = network
     while True:
-        inner = getattr(network, "_orig_mod", None)
-        if inner is None and type(network).__name__ in ("DataParallel", "DistributedDataParallel"):
-            inner = getattr(network, "module", None)
+        inner = getattr(found, "_orig_mod", None)
+        if inner is None and type(found).__name__ in ("DataParallel", "DistributedDataParallel"):
+            inner = getattr(found, "module", None)
         if not isinstance(inner, nn.Module):
-            return network
-        network = inner
+            break
+        found = inner
+    if any(is_lazy(tensor) for tensor in (*found.parameters(), *found.buffers())):
+        raise NetworkError(f"{name} has lazy layers without weights yet", "call it on a batch first")
+    return found
 
 
 def architecture(network: nn.Module | None, *ends: Net) -> nn.Module:
     """The module that is to carry the weights: the one given, else the first of the ends that is a module.
 
     Raises:
-        UsageError: If there is none.
+        UsageError: If there is none, or an end is neither a module nor a state dict.
     """
-    for one in (network, *ends):
+    for one in ends:
+        if not isinstance(one, nn.Module | Mapping):
+            raise UsageError(
+                f"a network is a {type(one).__name__}, neither a module nor a state dict",
+                "load it first: load_network(PATH), load_checkpoint(PATH)",
+            )
+    if network is not None:
+        return own_module(network)
+    for one in ends:
         if isinstance(one, nn.Module):
             return own_module(one)
     raise UsageError("state dicts alone do not say what network they are of", "give a module too: network=MODULE")
@@ -49,11 +81,34 @@ def where_of(network: nn.Module, device: str | None, precision: Precision | None
 
     Raises:
         DeviceError: If the device is not there, or cannot do the precision.
+        UsageError: If there is no such precision.
     """
     first = next((p for p in network.parameters() if p.is_floating_point()), None)
     own = "cpu" if first is None else str(first.device)
     kind = _PRECISIONS.get(first.dtype, "float32") if first is not None else "float32"
-    return placement(device or own, precision or kind)
+    if precision is not None:
+        check_choice("precision", precision, Precision)
+    return placement(own if device is None else str(device), precision or kind)
+
+
+def carrying(network: nn.Module) -> nn.Module:
+    """A copy of a network.
+
+    Raises:
+        NetworkError: If it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(own_module(network))
+    except (RuntimeError, TypeError) as error:
+        text = str(error).partition("\n")[0]
+        raise NetworkError(f"{type(network).__name__} cannot be copied: {text}") from error
+
+
+def placed(network: nn.Module, where: Placement) -> nn.Module:
+    """A network, in evaluation mode, where it is measured and in the type that is asked for."""
+    if where.precision in ("float32", "tf32"):
+        network.float()
+    return place(network, where).eval()
 
 
 def walker(network: nn.Module, where: Placement) -> nn.Module:
@@ -62,13 +117,7 @@ def walker(network: nn.Module, where: Placement) -> nn.Module:
     Raises:
         NetworkError: If it cannot be copied.
     """
-    try:
-        copied = copy.deepcopy(own_module(network))
-    except (RuntimeError, TypeError) as error:
-        raise NetworkError(f"{type(network).__name__} cannot be copied: {error}") from error
-    if where.precision in ("float32", "tf32"):
-        copied.float()
-    return place(copied, where).eval()
+    return placed(carrying(network), where)
 
 
 def state_of(network: Net, who: str) -> dict[str, Tensor]:
@@ -79,17 +128,52 @@ def state_of(network: Net, who: str) -> dict[str, Tensor]:
             NaN or infinite values; it is named.
     """
     if isinstance(network, nn.Module):
-        state = dict(own_module(network).state_dict())
+        state = dict(own_module(network, who).state_dict())
     else:
-        state = dict(network)
-        for name, value in state.items():
-            if not isinstance(value, Tensor):
+        state = {}
+        for name, value in network.items():
+            if not is_array(value):
                 raise CheckpointError(
                     f"{who} is no state dict: '{name}' is a {type(value).__name__}",
                     "give the dictionary of tensors inside it, as in checkpoint['model']",
                 )
+            state[name] = tensor_of(value)
     if (broken := first_non_finite(state)) is not None:
         raise CheckpointError(
             f"{who}: tensor '{broken}' holds NaN or infinite values", "it diverged; take an earlier checkpoint"
         )
     return state
+
+
+def fitting_state(module: nn.Module, network: Net, who: str) -> dict[str, Tensor]:
+    """A network's tensors under the names of the module that is to carry them.
+
+    Names that begin with ``module.`` or ``_orig_mod.``, as wrappers leave them, lose that.
+
+    Raises:
+        CheckpointError: If a tensor is missing, extra or misshapen (it is named), or as :func:`state_of`.
+    """
+    own, state = module.state_dict(), state_of(network, who)
+    for prefix in (*_PREFIXES, *_PREFIXES):
+        if state and not state.keys() & own.keys() and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    try:
+        check_state(own, state, who)
+    except CheckpointError as error:
+        raise CheckpointError(error.message, "the networks have to be of one architecture") from None
+    return state
+
+
+def trainable(module: nn.Module) -> list[str]:
+    """The names of the parameters that train: what counts as weights.
+
+    Raises:
+        NetworkError: If there are none.
+    """
+    names = trained_names(module)
+    if not names:
+        raise NetworkError(
+            "no parameter of the network trains: all have requires_grad=False",
+            "distances and derivatives are over what trains; give a copy with requires_grad_(True)",
+        )
+    return names

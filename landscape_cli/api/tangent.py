@@ -1,28 +1,28 @@
 """Tangent space in a notebook: kernels, their distances and velocity, linearised networks (Fort et al. 2020)."""
 
-import copy
+import math
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
 from landscape_cli.api.data import Data, check_outputs, samples_on
-from landscape_cli.api.networks import Net, architecture, own_module, state_of, walker, where_of
+from landscape_cli.api.networks import Net, architecture, carrying, fitting_state, own_module, walker, where_of
+from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.choices import Precision
-from landscape_cli.compute.device import math_mode
 from landscape_cli.compute.tangent.choices import MEMORY, KernelForm, KernelPrecision
 from landscape_cli.compute.tangent.distances import kernel_distance as distance_of
 from landscape_cli.compute.tangent.distances import velocity
 from landscape_cli.compute.tangent.kernels import Kernel
 from landscape_cli.compute.tangent.kernels import tangent_kernel as kernel_of
 from landscape_cli.compute.tangent.linearized import LinearizedNetwork
-from landscape_cli.compute.weights.interpolation import check_state
-from landscape_cli.errors import UsageError
+from landscape_cli.errors import NetworkError, UsageError
 
 Square = Float[Tensor, "row row"]
 
 
+@out_of_inference
 def tangent_kernel(
     network: nn.Module,
     data: Data,
@@ -60,30 +60,28 @@ def tangent_kernel(
         CheckpointError: If ``state`` does not fit, or holds NaN.
         DataError: If there are no samples.
         NetworkError: If the network has no such kernel, or the kernel is not finite.
-        UsageError: If kernels are not computed in this precision.
+        UsageError: If kernels are not computed in this precision, or there is no such kernel.
     """
-    where = where_of(network, device, precision)
+    check_choice("kernel", kernel, KernelForm)
+    check_count("memory", memory)
+    where = where_of(own_module(network), device, precision)
     if where.precision in ("tf32", "fp16"):
         raise UsageError(f"kernels are not computed in {where.precision}", "use float32, float64 or bf16")
     products: KernelPrecision = "float32"
     if where.precision in ("float64", "bf16"):
         products = "float64" if where.precision == "float64" else "bf16"
     # As on the command line: in bf16 the products are rounded, not the network.
-    where = where_of(network, device, "float64" if products == "float64" else "float32")
+    where = where_of(own_module(network), device, "float64" if products == "float64" else "float32")
     copied = walker(network, where)
-    if state is not None:
-        weights = state_of(state, "the state")
-        check_state(copied.state_dict(), weights, "the state")
-        copied.load_state_dict(weights)
-    else:
-        state_of(copied, "the network")
+    copied.load_state_dict(fitting_state(copied, network if state is None else state, "the network"))
     samples = samples_on(data, where)
-    check_outputs(copied, samples)
-    with math_mode(where):
+    with settled(where):
+        check_outputs(copied, samples)
         inputs = samples.normalized(samples.inputs)
         return kernel_of(copied, inputs, form=kernel, by_layer=by_layer, precision=products, memory=memory)
 
 
+@out_of_inference
 def kernel_distance(
     a: Net | Kernel | Square,
     b: Net | Kernel | Square,
@@ -101,7 +99,7 @@ def kernel_distance(
 
     Args:
         a: A network (module or state dict), or its kernel: what :func:`tangent_kernel` gave, or a square tensor.
-        b: The other, of the same kind.
+        b: The other, of the same kind. Modules may be of two architectures that tell the same classes apart.
         data: The samples, for networks; a few hundred.
         network: The architecture, if both are state dicts.
         kernel: ``full``, ``trace`` or ``pseudo``, for networks.
@@ -116,26 +114,43 @@ def kernel_distance(
         UsageError: If data is missing, or one is a kernel and the other a network.
         LandscapeError: As :func:`tangent_kernel`.
     """
-    known = [isinstance(side, Kernel | Tensor) for side in (a, b)]
+    check_choice("kernel", kernel, KernelForm)
+    known = [isinstance(side, Kernel) or is_array(side) for side in (a, b)]
     if all(known):
-        sides = [side for side in (a, b) if isinstance(side, Kernel | Tensor)]
-        forms = {side.form for side in sides if isinstance(side, Kernel)}
+        if data is not None:
+            raise UsageError("kernels are of samples already", "leave data out")
+        forms = {side.form for side in (a, b) if isinstance(side, Kernel)}
         if len(forms) > 1:
             raise UsageError(f"kernels of the forms {' and '.join(sorted(forms))} are different quantities")
-        first, second = (side.values if isinstance(side, Kernel) else side for side in sides)
-        return distance_of(first, second)
+        return distance_of(_square(a, "a"), _square(b, "b"))
     if any(known):
         raise UsageError("one side is a kernel and the other a network", "give two of a kind")
     if data is None:
         raise UsageError("kernels are of samples", "give them: kernel_distance(a, b, DATA)")
-    nets = [side for side in (a, b) if not isinstance(side, Kernel | Tensor)]
-    module = architecture(network, *nets)
-    held = samples_on(data, where_of(module, device, None if precision == "bf16" else precision))
-    found = [
-        tangent_kernel(module, held, state=side, kernel=kernel, memory=memory, device=device, precision=precision)
-        for side in nets
-    ]
-    return distance_of(found[0].values, found[1].values)
+    nets: list[Net] = [a, b]  # type: ignore[list-item]
+    common = architecture(network, *nets)
+    held = samples_on(data, where_of(common, device, None if precision == "bf16" else precision))
+    found = []
+    for side in nets:
+        module = side if isinstance(side, nn.Module) else common
+        made = tangent_kernel(
+            module, held, state=side, kernel=kernel, memory=memory, device=device, precision=precision
+        )
+        found.append(made.values)
+    return distance_of(found[0], found[1].to(found[0].device))
+
+
+def _square(side: object, name: str) -> Square:
+    """The values of a kernel.
+
+    Raises:
+        NetworkError: If they are no square matrix of numbers.
+    """
+    values = side.values if isinstance(side, Kernel) else tensor_of(side)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or not values.is_floating_point():
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise NetworkError(f"{name} is {dtype} of shape {tuple(values.shape)}: a kernel is a square matrix")
+    return values
 
 
 def kernel_velocity(
@@ -169,10 +184,10 @@ def kernel_velocity(
     Cost: as :func:`kernel_distance`.
 
     Raises:
-        UsageError: If Δt is not above 0.
+        UsageError: If Δt is not above 0, or infinite.
         LandscapeError: As :func:`kernel_distance`.
     """
-    if not dt > 0:
+    if not 0 < dt < math.inf:
         raise UsageError(f"dt={dt}: Δt is a number of epochs above 0")
     apart = kernel_distance(
         a, b, data, network=network, kernel=kernel, memory=memory, device=device, precision=precision
@@ -180,6 +195,7 @@ def kernel_velocity(
     return velocity(apart, dt)
 
 
+@out_of_inference
 def linearize(network: nn.Module, *, state: Net | None = None, order: Literal[1, 2] = 1) -> LinearizedNetwork:
     """The network's Taylor polynomial around its weights w̃, as a module to train (Fort et al. 2020; Bai et al. 2020).
 
@@ -202,11 +218,6 @@ def linearize(network: nn.Module, *, state: Net | None = None, order: Literal[1,
     """
     if order not in (1, 2):
         raise UsageError(f"order={order}: there are polynomials of order 1 and 2")
-    copied = copy.deepcopy(own_module(network))
-    if state is not None:
-        weights = state_of(state, "the state")
-        check_state(copied.state_dict(), weights, "the state")
-        copied.load_state_dict(weights)
-    with torch.no_grad():
-        state_of(copied, "the network")
+    copied = carrying(network)
+    copied.load_state_dict(fitting_state(copied, network if state is None else state, "the network"))
     return LinearizedNetwork(copied, order=order)

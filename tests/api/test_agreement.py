@@ -10,8 +10,11 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, TensorDataset
 
 import landscape_cli as landscape
+from landscape_cli.compute.predictions.choices import IndexName
+from landscape_cli.compute.streams import stream
 from landscape_cli.store.planes import StoredPlane
-from tests.conftest import SAMPLES, Cli
+from landscape_cli.store.trajectories import Trajectories
+from tests.conftest import SAMPLES, TRAIN, Cli
 
 A, B = SAMPLES / "early-a", SAMPLES / "early-b"
 
@@ -104,20 +107,37 @@ def test_kernel_distance(cli: Cli, form: str) -> None:
     assert landscape.kernel_velocity(*kernels, dt=0.4) == record["distance"] / 0.4
 
 
+def test_gradient_distance(cli: Cli) -> None:
+    (record,) = cli("gradient-dist", A, B, "--samples", "40", "--batch-size", "16", "--device", "cpu").records
+    a, b = pair()
+    data = landscape.load_samples(A, "train", samples=40)
+    for one, other in ((a, b), (a.state_dict(), b)):
+        found = landscape.gradient_distance(one, other, data, batch_size=16)
+        assert (found.distance, found.alignment) == (record["distance"], record["alignment"])
+        assert found.by_class.tolist() == pytest.approx(record["by_class"], abs=1e-12)  # rounded there
+
+
 def test_hessian(cli: Cli) -> None:
-    (record,) = cli(
-        "hessian", A, "--samples", "50", "--top", "2", "--bottom", "1", "--parts", "0", "--device", "cpu"
-    ).records
-    data = landscape.load_samples(A, "train", samples=50)
-    found = landscape.hessian_eigenvalues(landscape.load_network(A), data, top=2, bottom=1)
-    assert found.converged
-    for value, other, residual in zip(
-        found.values.tolist(), record["eigenvalues"], found.residuals.tolist(), strict=True
-    ):
-        assert value == pytest.approx(other, abs=2 * residual + 1e-3 * abs(value))  # the samples' order is another
+    """The command shuffles its samples; in that order or another, the numbers differ by rounding alone."""
+    options = ("--samples", "50", "--top", "2", "--bottom", "1", "--parts", "0", "--trace", "6", "--density", "1")
+    (record,) = cli("hessian", A, *options, "--steps", "5", "--device", "cpu").records
+    network = landscape.load_network(A)
+    chosen = landscape.load_samples(A, "train", samples=50)
+    within = 1e-5 * record["lambda_max"]
+    for data in (chosen, chosen.take(torch.randperm(50, generator=stream("curvature-order", 0)))):
+        found = landscape.hessian_eigenvalues(network, data, top=2, bottom=1)
+        assert found.converged
+        assert found.values.tolist() == pytest.approx(record["eigenvalues"], abs=within)
+        trace = landscape.hessian_trace(network, data, products=6)
+        assert (trace.value, trace.standard_error) == pytest.approx(
+            (record["trace"], record["trace_error"]), abs=within
+        )
+        density = landscape.hessian_density(network, data, probes=1, steps=5)
+        assert density.nodes[0].tolist() == pytest.approx(record["density"]["nodes"][0], abs=within)
+        assert density.weights[0].tolist() == pytest.approx(record["density"]["weights"][0], abs=1e-5)
 
 
-def predictions(cli: Cli, tmp_path: Path) -> tuple[Path, "landscape.api.predictions.Predictions"]:
+def predictions(cli: Cli, tmp_path: Path) -> tuple[Path, "landscape.api.answers.Predictions"]:
     names = [f"{SAMPLES / 'parent'}@0ep", f"{SAMPLES / 'parent'}@8ep", str(A), str(B), str(SAMPLES / "late-a")]
     out = tmp_path / "test.h5"
     assert cli("predict", *names, "-o", out, "--device", "cpu", "-q").status == 0
@@ -147,6 +167,33 @@ def test_predict_progress_distances_and_inpca(cli: Cli, tmp_path: Path) -> None:
     again = landscape.inpca(torch.from_numpy(own), dims=None)
     difference = again.coordinates[:, None] - again.coordinates[None]
     assert np.allclose((difference**2 * again.signature).sum(2), own, atol=1e-12)
+
+
+def test_means_of_models(cli: Cli, tmp_path: Path) -> None:
+    out, found = predictions(cli, tmp_path)
+    means = tmp_path / "means.h5"
+    assert cli("centroid", out, "-o", means, "-q").status == 0
+    with h5py.File(means) as file:
+        kinds = [kind.decode() for kind in file["models/centroid"][()]]
+        for kind, stored in zip(kinds, file["log_probs"][()], strict=True):
+            assert np.array_equal(landscape.centroid(found, kind).float().numpy(), stored)
+
+
+@pytest.mark.parametrize("index", ["progress", "error"])
+def test_distances_of_trajectories(cli: Cli, parent: Path, tmp_path: Path, index: IndexName) -> None:
+    other = tmp_path / "other"
+    assert cli(*TRAIN, "--seed", "5", "--out", other, "-q").status == 0
+    names = [f"{run}@step:{step}" for run in (parent, other) for step in landscape.open_run(run).steps()]
+    out, file = tmp_path / "all.h5", tmp_path / "trajectories.h5"
+    assert cli("predict", *names, "-o", out, "--device", "cpu", "-q").status == 0
+    done = cli("trajectories", out, "-o", file, "--index", index, "--points", "50", "-q")
+    assert done.status == 0, done.err
+    found = landscape.predict([landscape.load_network(name) for name in names], landscape.load_samples(parent))
+    half = len(names) // 2
+    own = landscape.trajectory_distances(found, [range(half), range(half, len(names))], index=index, points=50)
+    stored = Trajectories.open(file).matrix.read()
+    assert own.distances[0, 1] > 0
+    assert np.allclose(own.distances, stored, rtol=1e-6)
 
 
 def test_linearized_network_is_the_network_at_its_own_weights() -> None:

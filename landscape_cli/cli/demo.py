@@ -14,7 +14,8 @@ from landscape_cli.cli.report import make_report
 from landscape_cli.cli.report_steps import Ledger
 from landscape_cli.errors import LandscapeError
 from landscape_cli.jobs.report_cast import cast_of
-from landscape_cli.jobs.report_plan import Settings, plan_report
+from landscape_cli.jobs.report_plan import plan_report
+from landscape_cli.jobs.report_step import Settings
 from landscape_cli.store.runs import is_run
 
 NAME = "demo"

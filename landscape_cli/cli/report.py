@@ -7,14 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape_cli.cli import inputs, options
-from landscape_cli.cli import sweep_options as words
+from landscape_cli.cli import options
+from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.cli.output import Output
+from landscape_cli.cli.report_cost import about, tell_plan, who
 from landscape_cli.cli.report_steps import Ledger, Made, make
-from landscape_cli.errors import UsageError
+from landscape_cli.datasets import load
+from landscape_cli.errors import StorageError, UsageError
 from landscape_cli.jobs.report_cast import Cast, cast_of
-from landscape_cli.jobs.report_plan import Plan, Settings, Step, plan_report
+from landscape_cli.jobs.report_plan import plan_report
+from landscape_cli.jobs.report_step import Plan, Settings, Step
 from landscape_cli.plugins import did_you_mean
+from landscape_cli.store.atomic import remove_leftovers
+from landscape_cli.store.locks import exclusive
 
 NAME = "report"
 HELP = """Turn a folder of runs into the figures of both papers and one page with every panel, the runs and the numbers.
@@ -37,6 +42,7 @@ STEPS = ("barriers", "compare", "kernels", "velocity", "predict", "distances", "
          "clusters")  # fmt: skip
 
 
+@grouped
 def command(
     places: Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Runs, folders of runs, or checkpoints.")],
     out: Annotated[
@@ -50,54 +56,57 @@ def command(
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Whose images: test or train.")] = "test",
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="Images of barriers, distances and predictions; default all.")
+        int | None,
+        typer.Option(
+            "--samples", min=1, help="Images of barriers, of their batch norm, distances and predictions; default all."
+        ),
     ] = None,
     kernel_samples: Annotated[int, typer.Option("--kernel-samples", min=1, help="Images of tangent kernels.")] = 100,
     title: Annotated[str | None, typer.Option("--title", help="Of the page.")] = None,
-    network: options.Network = None,
-    network_option: options.NetworkOption = None,
-    width: options.Width = None,
-    data: options.Data = None,
-    data_option: options.DataOption = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    force: options.Force = False,
-    format: options.FormatOption = "auto",
-    quiet: options.Quiet = False,
-    no_progress: options.NoProgress = False,
-    config: options.Config = None,
+    *,
+    described: NetworkAndData,
+    computing: Computing,
+    showing: Shown,
     dry_run: options.DryRun = False,
 ) -> None:
     """Parse, plan, measure, draw, emit."""
     if split not in ("test", "train"):
         raise UsageError(f"--split {split}: a report has one split", "it is test or train")
-    inputs.network_spec(network, network_option, width)
-    inputs.data_spec(data, data_option)
+    network, data = described.specs()
+    left_out = _left_out(without)
     paths = [Path(place) for place in places]
     folder = out or (paths[0] if paths[0].is_dir() else paths[0].parent) / "report"
-    settings = Settings(
-        split=split,
-        samples=samples,
-        kernel_samples=kernel_samples,
-        common=_common(network, network_option, width, data, data_option, device, threads),
-        without=_left_out(without),
-    )
-    output = Output(format, quiet, not no_progress, COLUMNS)
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder}: the report cannot go there: it is a file", "choose another place with --out")
+    output = showing.output(COLUMNS)
     cast = cast_of(paths)
     if cast.foreign and (network is None or data is None):
         missing = "--network" if network is None else "--data"
         raise UsageError(f"{cast.foreign[0]} does not say what it holds: {missing} is missing", "give both")
+    settings = Settings(
+        split=split,
+        samples=samples,
+        kernel_samples=kernel_samples,
+        common=_common(described, computing),
+        precision=() if computing.precision == "float32" else ("--precision", computing.precision),
+        without=left_out,
+        images=None if cast.networks or data is None else len(load(data).split(split)),
+    )
     plan = plan_report(cast, folder, settings)
-    ledger = Ledger(folder, forget=force)
+    ledger = Ledger(folder, forget=showing.force)
+    measuring = not only_existing and bool(ledger.waiting(plan.steps))
+    each = None
+    if dry_run or measuring:
+        from landscape_cli.jobs.report_timing import seconds_per_pass
+
+        each = seconds_per_pass(cast, device=computing.device, threads=computing.threads, network=network, data=data)
     if dry_run:
-        _tell_plan(output, plan, ledger, cast, settings)
+        tell_plan(output, plan, ledger, cast, each)
         return
     begun = time.monotonic()
-    waiting = ledger.waiting(plan.steps)
-    if waiting and not only_existing:
-        each = _seconds_per_pass(cast, settings)
-        told = "" if each is None else f", about {words.duration(each * sum(step.passes for step in waiting))} here"
-        output.note(f"{len(cast.runs)} runs; to be measured: {', '.join(step.name for step in waiting)}{told}")
+    if measuring:
+        names = ", ".join(step.name for step in ledger.waiting(plan.steps))
+        output.note(f"{who(cast)}; to be measured: {names}{about(plan, ledger, cast, each)}")
     record = make_report(
         output, folder, cast, plan, settings, ledger, title=title, command=options.command_line(),
         only_existing=only_existing,
@@ -134,17 +143,22 @@ def make_report(
 
     Raises:
         InterruptedRunError: If it was interrupted: the same report goes on.
+        ConflictError: If another report is being written there.
         LandscapeError: If it cannot be drawn or written.
     """
     made: list[Made] = []
-    with output.bar(len(plan.steps), "report") as show:
-        for step in plan.steps:
-            made.append(_result(step, ledger, made, only_existing=only_existing, output=output))
-            show(len(made), len(plan.steps))
+    with exclusive(folder):
+        with output.bar(len(plan.steps), "report") as show:
+            for step in plan.steps:
+                made.append(_result(step, ledger, made, only_existing=only_existing, output=output))
+                show(len(made), len(plan.steps))
 
-    from landscape_cli.cli.report_panels import write_report
+        from landscape_cli.cli.report_panels import write_report
 
-    return write_report(folder, cast, plan, made, settings, title=title, command=command)
+        record, drawn = write_report(folder, cast, plan, made, settings, title=title, command=command)
+        ledger.draw(drawn)
+        remove_leftovers(folder)
+    return record
 
 
 def _result(step: Step, ledger: Ledger, made: list[Made], *, only_existing: bool, output: Output) -> Made:
@@ -154,27 +168,28 @@ def _result(step: Step, ledger: Ledger, made: list[Made], *, only_existing: bool
         why = next((one.problem for one in made if one.step.name == absent[0]), None)
         return Made(step, None, why or f"there is no {absent[0]}")
     if only_existing and not ledger.has(step):
-        return Made(step, None, "not measured yet: the same command without --only-existing does")
+        why = (
+            "measured of other checkpoints, or as it is not asked for now" if ledger.knows(step) else "not measured yet"
+        )
+        return Made(step, None, f"{why}: the same command without --only-existing measures it")
     if not ledger.has(step):
         output.note(f"{step.name}: {step.title}")
-    done = make(step, ledger, quiet=output.quiet)
+    done = make(step, ledger, quiet=output.quiet, progress=output.progress)
     earlier = next((one.problem for one in made if one.step.name in step.after and one.problem), None)
     return done if done.problem else replace(done, problem=earlier)
 
 
-def _common(
-    network: str | None, network_option: list[str] | None, width: float | None, data: str | None,
-    data_option: list[str] | None, device: str, threads: int | None,
-) -> tuple[str, ...]:  # fmt: skip
+def _common(described: NetworkAndData, computing: Computing) -> tuple[str, ...]:
     """The words that every measuring command gets."""
-    found = [] if device == "auto" else ["--device", device]
-    found += [] if threads is None else ["--threads", str(threads)]
-    found += [] if network is None else ["--network", network]
-    for option in network_option or ():
+    found = [] if computing.device == "auto" else ["--device", computing.device]
+    found += [] if computing.threads is None else ["--threads", str(computing.threads)]
+    found += [] if computing.seed == 0 else ["--seed", str(computing.seed)]
+    found += [] if described.network is None else ["--network", described.network]
+    for option in described.network_option or ():
         found += ["--network-option", option]
-    found += [] if width is None else ["--network-option", f"width={width:g}"]
-    found += [] if data is None else ["--data", data]
-    for option in data_option or ():
+    found += [] if described.width is None else ["--network-option", f"width={described.width!r}"]
+    found += [] if described.data is None else ["--data", described.data]
+    for option in described.data_option or ():
         found += ["--data-option", option]
     return tuple(found)
 
@@ -185,27 +200,3 @@ def _left_out(text: str | None) -> frozenset[str]:
         if name not in STEPS:
             raise UsageError(f"--without {name}: there is no such step", did_you_mean(name, STEPS))
     return names
-
-
-def _tell_plan(output: Output, plan: Plan, ledger: Ledger, cast: Cast, settings: Settings) -> None:
-    each = _seconds_per_pass(cast, settings)
-    waiting = ledger.waiting(plan.steps)
-    for step in plan.steps:
-        kept = step not in waiting
-        record: dict[str, Any] = {
-            "kind": "plan", "name": step.name, "title": step.title, "state": "there" if kept else "to do",
-            "passes": 0 if kept else round(step.passes), "command": step.line,
-        }  # fmt: skip
-        if not kept and each is not None:
-            record["seconds"] = step.passes * each
-        output.emit(record)
-    for what, need in plan.missing:
-        output.note(f"not possible: {what}: needs {need}")
-    output.finish()
-
-
-def _seconds_per_pass(cast: Cast, settings: Settings) -> float | None:
-    """About how long a forward pass takes here, from a trial of the first network; None where it cannot be tried."""
-    from landscape_cli.jobs.report_timing import seconds_per_pass
-
-    return seconds_per_pass(cast, settings.common)

@@ -1,7 +1,5 @@
 """The pictures of a report, its two large figures and its page, drawn of what its steps have made."""
 
-import csv
-import io
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,17 +10,20 @@ from typing import Any
 from landscape_cli.cli.asked import Asked
 from landscape_cli.cli.drawing import draw, embedded_of
 from landscape_cli.cli.output import csv_text
+from landscape_cli.cli.report_numbers import numbers_of
 from landscape_cli.cli.report_steps import Made
 from landscape_cli.errors import LandscapeError
 from landscape_cli.jobs.linearizing import summaries_of
 from landscape_cli.jobs.model_columns import run_columns
 from landscape_cli.jobs.report_cast import Cast
-from landscape_cli.jobs.report_plan import Part, Plan, Settings
+from landscape_cli.jobs.report_step import Part, Plan, Settings
+from landscape_cli.plots.comparison_matrices import comparison_matrices_figure
 from landscape_cli.plots.interactive import interactive_page
 from landscape_cli.plots.recognise import Figure, Result, recognise
 from landscape_cli.plots.report_page import Panel, Section, report_page
 from landscape_cli.plots.style import collage, rendered, write_picture
 from landscape_cli.store.atomic import write_text
+from landscape_cli.store.runs import Run
 
 PAGE_NAME = "index.html"
 COLUMNS_OF_FIGURE = 3
@@ -68,6 +69,8 @@ class _Drawing:
     def draw(self) -> Any:
         """The figure."""
         assert self.result is not None
+        if self.result.kind == "comparison" and self.figure == "matrix":
+            return comparison_matrices_figure(self.result.records)
         return draw(self.result, self.figure, Asked())
 
 
@@ -80,27 +83,35 @@ def write_report(
     *,
     title: str | None,
     command: str,
-) -> dict[str, Any]:
-    """Draw and write everything; returns the report's record.
+) -> tuple[dict[str, Any], list[str]]:
+    """Draw and write everything; returns the report's record, and the names of the pictures and tables beside the page.
 
     Raises:
         LandscapeError: If matplotlib is missing.
         StorageError: If something cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = [*_of_runs(folder, cast), *_of_steps(folder, made)]
-    sections = []
+    recorded = _of_runs(folder, cast)
+    drawings = [*recorded, *_of_steps(folder, made)]
+    sections: list[Section] = []
+    beside: list[str] = []
     drawn = 0
+    problems = []
     for part, name, heading, text in SECTIONS:
         mine = [drawing for drawing in drawings if drawing.part == part]
         panels, good = [], []
         for drawing in mine:
             panel = _panel(folder, drawing)
             panels.append(panel)
+            beside += [panel.numbers[0]] if panel.numbers is not None else []
             if panel.picture is not None:
                 good.append(drawing)
+                beside.append(f"{panel.name}.svg")
+            if panel.problem is not None:
+                problems.append(f"{panel.title}: {panel.problem}")
         drawn += len(good)
         whole = _whole(folder, name, f"{heading} ({text})", good) if len(good) > 1 else []
+        beside += [file for file, _ in whole]
         sections.append(Section(name, heading, text, panels, whole))
     runs = [{**run_columns(run), **run.record()} for run in cast.runs]
     table = csv_text(runs)
@@ -119,17 +130,18 @@ def write_report(
             ("images of kernels", str(settings.kernel_samples)), ("left out", ", ".join(sorted(settings.without))),
         ],
         missing=missing,
-        commands=[one.step.line for one in made],
+        commands=[*(one.command for one in recorded), *(one.step.line for one in made)],
     )  # fmt: skip
     write_picture(page.encode("utf-8"), folder / PAGE_NAME)
-    return {
+    record = {
         "kind": "report",
         "path": str(folder / PAGE_NAME),
         "runs": len(cast.runs),
         "panels": drawn,
-        "problems": [f"{d.title}: {d.problem}" for d in drawings if d.problem is not None] or None,
+        "problems": problems or None,
         "missing": [f"{what}: {why}" for what, why in missing] or None,
     }
+    return record, [*beside, "runs.csv"]
 
 
 def _caption(cast: Cast) -> str:
@@ -143,23 +155,30 @@ def _caption(cast: Cast) -> str:
 def _of_runs(folder: Path, cast: Cast) -> list[_Drawing]:
     """What the runs themselves recorded: training curves, and what linearised training reached."""
     found = []
-    trained = [run for run in cast.parents if (run.path / "metrics.jsonl").exists()]
-    if trained:
-        records = [{"kind": "run", "path": str(run.path)} for run in trained]
-        line = shlex.join(["landscape", "plot", *(str(run.path) for run in trained)])
-        drawing = ("training", "Training of the parents", "weights", Result("run", None, records), "training")
-        found.append(_Drawing(*drawing, None, line, ()))  # type: ignore[arg-type]
+    if trained := [run for run in cast.parents if (run.path / "metrics.jsonl").exists()]:
+        paths = tuple(str(run.path) for run in trained)
+        result = Result("run", None, [{"kind": "run", "path": path} for path in paths])
+        found.append(
+            _Drawing(
+                "training", "Training of the parents", "weights", result, "training", None, _made_by(trained), paths
+            )
+        )
     if cast.linearized and (records := summaries_of(cast.linearized, cast.low_rate)):
         file = folder / "linearized.jsonl"
         write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-        result = Result("linearization", file, records)
         found.append(
             _Drawing(
-                "linearized", "What training in a tangent space reaches", "weights", result, "linearized", None,
-                "", (str(file),),
+                "linearized", "What training in a tangent space reaches", "weights",
+                Result("linearization", file, records), "linearized", None, _made_by(cast.linearized), (str(file),),
             )
         )  # fmt: skip
     return found
+
+
+def _made_by(runs: Sequence[Run]) -> str:
+    """The commands that made some runs, as they were typed there."""
+    typed = (run.document.get("command") for run in runs)
+    return "\n".join(dict.fromkeys(command for command in typed if isinstance(command, str)))
 
 
 def _of_steps(folder: Path, made: Sequence[Made]) -> list[_Drawing]:
@@ -171,9 +190,7 @@ def _of_steps(folder: Path, made: Sequence[Made]) -> list[_Drawing]:
             result, problem = None, one.problem
             files: tuple[str, ...] = ()
             if one.result is not None:
-                beside = folder / "paths.jsonl"
-                extra = (str(beside),) if step.name == "barriers" and beside.exists() else ()
-                files = (str(one.result), *extra)
+                files = tuple(str(file) for file in step.files)
                 try:
                     result = recognise(list(files))
                 except LandscapeError as error:
@@ -188,52 +205,31 @@ def _panel(folder: Path, drawing: _Drawing) -> Panel:
     """Draw one, and keep it beside the page as SVG and its numbers as CSV."""
     if drawing.result is None:
         return Panel(drawing.name, drawing.title, problem=drawing.problem, command=drawing.command)
+    drawn, picture, problem, page = None, None, drawing.problem, None
     try:
-        picture = rendered(drawing.draw(), ".svg")
+        drawn = drawing.draw()
+        picture = rendered(drawn, ".svg")
     except LandscapeError as error:
-        return Panel(drawing.name, drawing.title, problem=error.message, command=drawing.command)
+        problem = error.message
     target = folder / f"{drawing.name}.svg"
-    write_picture(picture, target)
-    numbers = _numbers(drawing)
-    if numbers is not None:
-        write_text(folder / numbers[0], numbers[1])
-    page = None
+    if picture is not None:
+        write_picture(picture, target)
+    text = numbers_of(drawing.result, drawing.figure, drawn)
+    if text is not None:
+        write_text(folder / f"{drawing.name}.csv", text)
     if drawing.figure == "embedding":
         page = interactive_page(embedded_of(drawing.result, drawing.figure, Asked()))
+    line = shlex.join(["landscape", "plot", *drawing.files, "--kind", drawing.figure, "-o", str(target)])
     return Panel(
         name=drawing.name,
         title=drawing.title,
         picture=picture,
-        problem=drawing.problem,
+        problem=problem,
         command=drawing.command,
-        draw=shlex.join(["landscape", "plot", *drawing.files, "--kind", drawing.figure, "-o", str(target)])
-        if drawing.files
-        else "",
-        numbers=numbers,
+        draw=line if picture is not None else "",
+        numbers=None if text is None else (f"{drawing.name}.csv", text),
         page=page,
     )
-
-
-def _numbers(drawing: _Drawing) -> tuple[str, str] | None:
-    """The numbers that are drawn, as CSV: the records, or the rows of an embedding."""
-    result = drawing.result
-    assert result is not None
-    if result.kind == "embedding" and drawing.figure == "embedding":
-        from landscape_cli.store.embeddings import Embedding
-
-        assert result.path is not None
-        embedding = Embedding.open(result.path)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        columns = embedding.rows.columns
-        axes = [f"x{k + 1}" for k in range(embedding.coordinates.shape[1])]
-        writer.writerow([*columns, *axes])
-        for row in range(len(embedding.coordinates)):
-            writer.writerow([*(values[row] for values in columns.values()), *embedding.coordinates[row].tolist()])
-        return f"{drawing.name}.csv", text.getvalue()
-    if result.records and result.kind != "run":
-        return f"{drawing.name}.csv", csv_text(result.records)
-    return None
 
 
 def _whole(folder: Path, name: str, title: str, drawings: Sequence[_Drawing]) -> list[tuple[str, bytes]]:

@@ -12,6 +12,8 @@ from landscape_cli.store.curves import is_curve
 from landscape_cli.store.locate import checkpoints_of
 from landscape_cli.store.runs import Run, is_run
 
+BESIDE_RUNS = "a checkpoint of another tool beside runs: a report of its own, with --network and --data, shows it"
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -58,6 +60,8 @@ class _Sorting:
     found: dict[Path, Run] = field(default_factory=dict)
     foreign: list[Path] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    seen: set[Path] = field(default_factory=set)
+    loose: list[Path] = field(default_factory=list)  # checkpoints that belong to no run
 
 
 def cast_of(places: Iterable[Path]) -> Cast:
@@ -67,11 +71,17 @@ def cast_of(places: Iterable[Path]) -> Cast:
         CheckpointError: If a place holds none of these.
     """
     sorting = _Sorting()
+    asked: set[Path] = set()
     for place in places:
-        runs = [place] if is_run(place) else _runs_in(place) if place.is_dir() else []
-        if not runs:
-            if not checkpoints_of(place):
-                raise CheckpointError(f"{place} holds no runs and no checkpoints")
+        if place.resolve() in asked:
+            continue
+        asked.add(place.resolve())
+        sorting.loose.clear()
+        sorting.seen.clear()
+        runs = [place] if is_run(place) else _runs_in(place, sorting) if place.is_dir() else []
+        if runs:
+            sorting.left_out += [(str(path), BESIDE_RUNS) for path in sorting.loose]
+        elif checkpoints_of(place):  # or its error, which says what is there
             sorting.foreign.append(place)
         for path in runs:
             _take(sorting, path)
@@ -99,13 +109,27 @@ def cast_of(places: Iterable[Path]) -> Cast:
     )
 
 
-def _runs_in(folder: Path) -> list[Path]:
+def _runs_in(folder: Path, sorting: _Sorting) -> list[Path]:
+    """The runs below a folder, each once though links may lead to it twice; what else lies there is noted."""
+    real = folder.resolve()
+    if real in sorting.seen:
+        return []
+    sorting.seen.add(real)
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        sorting.left_out.append((str(folder), f"it cannot be read: {error.strerror}"))
+        return []
     found = []
-    for child in sorted(folder.iterdir()):
+    for child in children:
+        if child.name.startswith("."):
+            continue
         if is_run(child):
             found.append(child)
-        elif child.is_dir() and not child.name.startswith("."):
-            found += _runs_in(child)
+        elif child.is_dir():
+            found += _runs_in(child, sorting)
+        elif child.suffix == ".safetensors":
+            sorting.loose.append(child)
     return found
 
 
@@ -125,17 +149,42 @@ def _take(sorting: _Sorting, path: Path) -> None:
         sorting.found[path.resolve()] = run
 
 
+def data_of(run: Run) -> str:
+    """Which data a run was trained on: equal for equal data."""
+    data = run.document.get("data") or {}
+    return str((data.get("name"), data.get("fingerprint")))
+
+
 def state_of(run: Run) -> dict[str, Any]:
-    """What a result made from a run depends on: its checkpoints, by their steps and the contents of the last."""
-    try:
-        last = run.checkpoints()[-1].hash()
-    except CheckpointError:  # damaged: the commands that read it say so, and the rest of the report is made
-        last = None
-    return {"path": str(run.path.resolve()), "steps": run.steps(), "last": last}
+    """What a result made from a run depends on: its checkpoints, by their contents, and the files of its data.
+
+    Cost: the header of each checkpoint.
+    """
+    hashes: list[str | None] = []
+    for checkpoint in run.checkpoints():
+        try:
+            hashes.append(checkpoint.hash())
+        except CheckpointError:  # damaged: the commands that read it say so, and the rest of the report is made
+            hashes.append(None)
+    source = ((run.document.get("config") or {}).get("data") or {}).get("source")
+    return {
+        "path": str(run.path.resolve()), "steps": run.steps(), "hashes": hashes, "data": data_of(run),
+        "source": None if source is None else state_of_source(str(source)),
+    }  # fmt: skip
 
 
 def state_of_files(checkpoints: Sequence[Checkpoint]) -> list[Any]:
     """The same of checkpoints of other tools: their names, sizes and times."""
-    return [
-        [str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for c in checkpoints for file in c.files
-    ]
+    return [_stamp(file) for checkpoint in checkpoints for file in checkpoint.files]
+
+
+def state_of_source(source: str) -> list[Any]:
+    """The files that a network or data set is named by (``file.py:function``, ``npz:FILE``), with sizes and times."""
+    parts = source.split(":")
+    named = (Path(":".join(parts[k:n])) for k in range(len(parts)) for n in range(k + 1, len(parts) + 1))
+    return [_stamp(path) for path in named if path.is_file()]
+
+
+def _stamp(file: Path) -> list[Any]:
+    found = file.stat()
+    return [str(file.resolve()), found.st_size, found.st_mtime_ns]

@@ -1,33 +1,74 @@
-"""How long a forward pass takes here, for the estimate that comes before a report."""
+"""How long a report takes here, about: from a trial of a forward pass, and from what pictures were measured to take."""
 
+import math
+import time
 from collections.abc import Sequence
 
-from landscape_cli.compute.device import place, placement
-from landscape_cli.compute.training.timing import seconds_per_sample
+import numpy as np
+
+from landscape_cli.compute.device import place, placement, set_threads
+from landscape_cli.compute.evaluation import log_probabilities
+from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import LandscapeError
 from landscape_cli.jobs.report_cast import Cast
-from landscape_cli.jobs.subjects import build_network, load_data, recorded_data, recorded_network, samples_of
-from landscape_cli.networks.registry import resolve
+from landscape_cli.jobs.report_step import Step
+from landscape_cli.jobs.subjects import build_network, chosen_data, chosen_network, load_data, samples_of
+from landscape_cli.networks.registry import NetworkSpec, resolve
 
 BATCH = 100
-STEP = 3.0  # forward passes in a training step
+IMAGES = 500  # of a trial
+LONGEST = 0.4  # seconds of all trials but the last
+PICTURE = 1.1  # seconds of a panel: by itself, and in three formats of the large figure
 
 
-def seconds_per_pass(cast: Cast, common: Sequence[str]) -> float | None:
-    """Seconds of a forward pass of one image of the first run's network; None where its code or data are not at hand.
+def seconds_per_pass(
+    cast: Cast, *, device: str = "auto", threads: int | None = None, network: NetworkSpec | None = None,
+    data: DataSpec | None = None,
+) -> float | None:  # fmt: skip
+    """Seconds of a forward pass of one image of the first network; None where its code or data are not at hand.
+
+    The fastest of a few evaluations, so that another process that takes its turn does not count.
 
     Args:
         cast: The runs.
-        common: Words of the measuring commands; ``--device`` among them is heard.
+        device: Where it is to be.
+        threads: Of the processor; None for as many as there are.
+        network: The one a person names.
+        data: Likewise.
     """
-    if not cast.networks:
-        return None
-    run = cast.networks[0]
-    device = common[common.index("--device") + 1] if "--device" in common else "auto"
+    run = next(iter(cast.networks), None)
     try:
+        spec = network if run is None else chosen_network(run, network)
+        source = data if run is None else chosen_data(run, data)
+        if spec is None or source is None:
+            return None
         where = placement(device)
-        data = load_data(recorded_data(run))
-        network = place(build_network(resolve(recorded_network(run)), data), where)
-        return seconds_per_sample(network, samples_of(data.test, data.normalization, where), BATCH, seconds=0.2) / STEP
+        set_threads(threads)
+        whole = load_data(source)
+        subject = place(build_network(resolve(spec), whole), where).eval()
+        part = whole.test.take(np.arange(min(IMAGES, len(whole.test))))
+        images = samples_of(part, whole.normalization, where)
     except LandscapeError:
         return None
+    fastest, begun = math.inf, time.perf_counter()
+    while fastest == math.inf or time.perf_counter() - begun < LONGEST:
+        started = time.perf_counter()
+        for _ in log_probabilities(subject, images, batch=BATCH):
+            pass
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest / len(part)
+
+
+def seconds_of(steps: Sequence[Step], each: float) -> float:
+    """About how long some steps take.
+
+    Args:
+        steps: To be made.
+        each: Seconds of a pass.
+    """
+    return sum(step.passes * each + step.overhead for step in steps)
+
+
+def seconds_of_pictures(panels: int) -> float:
+    """About how long their drawing takes."""
+    return PICTURE * panels

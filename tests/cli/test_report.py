@@ -1,5 +1,6 @@
 """report: a folder of runs as one page, from nothing, again, in part, and interrupted."""
 
+import base64
 import contextlib
 import csv
 import io
@@ -18,6 +19,8 @@ from landscape_cli.cli import app, report_steps
 from landscape_cli.jobs.linearizing import summaries_of
 from landscape_cli.jobs.report_cast import cast_of
 from landscape_cli.plots import style
+from landscape_cli.store.clusters import Clusters
+from landscape_cli.store.embeddings import Embedding
 from landscape_cli.store.predictions import Predictions
 from landscape_cli.store.runs import Run
 from tests.conftest import SAMPLES, TRAIN, Cli
@@ -106,6 +109,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
 Study = tuple[Path, list[dict[str, Any]]]
 
 
+def recorded_by(runs: Path) -> list[str]:
+    """What made the parent and the linearised run, as they say."""
+    made = (
+        Run.open(run).document["command"]
+        for run in (cast_of([runs]).parents[0].path, cast_of([runs]).linearized[0].path)
+    )
+    return list(dict.fromkeys(made))
+
+
 def never(monkeypatch: pytest.MonkeyPatch, message: str = "measured anew") -> None:
     """No step may run; the report itself may."""
 
@@ -161,6 +173,27 @@ def test_numbers_beside_the_pictures_are_those_that_were_measured(study: Study) 
         assert numbers >= len(records)
 
 
+def test_every_picture_has_its_numbers(study: Study) -> None:
+    runs, _ = study
+    folder = runs / "report"
+    page = Page(folder / "index.html")
+    for name in page.panels:
+        assert f"{name}.csv" in page.links
+        held = base64.b64decode(page.links[f"{name}.csv"].partition("base64,")[2]).decode()
+        assert held == (folder / f"{name}.csv").read_text(encoding="utf-8")
+    metrics = jsonl(runs / "parent" / "metrics.jsonl")
+    drawn = [float(row["y"]) for row in rows_of(folder / "training.csv") if row["panel"].startswith("error")]
+    found = sorted(100 * record[key] for record in metrics for key in ("train_error", "test_error") if key in record)
+    assert sorted(drawn) == pytest.approx(found)
+    clusters = Clusters.open(folder / "clusters.h5")
+    rows = rows_of(folder / "clusters.csv")
+    assert [float(row["distance"]) for row in rows] == clusters.linkage[:, 2].tolist()
+    assert {row[side] for row in rows for side in "ab"} >= set(clusters.labels)
+    stress = Embedding.open(folder / "embedding.h5").explained_stress
+    shown = [float(row["y"]) for row in rows_of(folder / "embedding-stress.csv") if row["series"] == "stress"]
+    assert shown == pytest.approx(stress[: len(shown)])
+
+
 def test_linearised_runs_are_summed_up_as_linearize_did(study: Study) -> None:
     runs, printed = study
     cast = cast_of([runs])
@@ -181,6 +214,9 @@ def test_the_commands_on_the_page_make_what_it_shows(study: Study, cli: Cli) -> 
     folder = runs / "report"
     lines = Page(folder / "index.html").commands
     words = [shlex.split(line) for line in lines]
+    recorded = recorded_by(runs)
+    assert lines[: len(recorded)] == recorded
+    words = words[len(recorded) :]
     assert [line[1] for line in words if line[1] != "plot"] == [
         "barrier", "compare", "kernel-dist", "kernel-velocity", "predict", "distances", "inpca", "progress",
         "trajectories", "cluster",
@@ -331,7 +367,7 @@ def test_a_failed_first_step_is_the_reason_of_the_later_ones(
     assert done.status == 0
     told = [problem.rpartition(": ")[2] for problem in done.records[0]["problems"]]
     assert set(told) == {"the disk is full"}
-    assert not (samples / "report" / "made.json").exists()
+    assert json.loads((samples / "report" / "made.json").read_text(encoding="utf-8"))["steps"] == {}
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"barriers": "old"}'])

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from landscape_cli.errors import CheckpointError
-from landscape_cli.jobs.report_cast import Cast, cast_of, state_of
-from landscape_cli.jobs.report_plan import MOST_FOREIGN, MOST_KERNELS, Plan, Settings, best_interval, plan_report
+from landscape_cli.jobs.report_cast import BESIDE_RUNS, Cast, cast_of, state_of
+from landscape_cli.jobs.report_plan import plan_report
+from landscape_cli.jobs.report_step import Plan, Settings
+from landscape_cli.jobs.report_weights import MORE_POINTS, MOST_JOINED, MOST_KERNELS, POINTS, best_interval
 from landscape_cli.store.runs import CHECKPOINTS, Run, step_name
 
 
@@ -116,6 +118,19 @@ def test_checkpoints_of_other_tools_are_places(runs: Path, tmp_path: Path) -> No
             cast_of([tmp_path / place])
 
 
+def test_links_and_places_named_twice_give_each_run_once(runs: Path) -> None:
+    (runs / "deep" / "loop").symlink_to(runs, target_is_directory=True)
+    theirs_file(runs / "deep", 3)
+    cast = cast_of([runs, runs / "deep" / ".." / "parent"])
+    assert len(cast.runs) == 9
+    assert [why for path, why in cast.left_out if path.endswith("model-3.safetensors")] == [BESIDE_RUNS]
+    foreign = runs.parent / "theirs"
+    foreign.mkdir()
+    theirs_file(foreign, 1)
+    (runs.parent / "link").symlink_to(foreign)
+    assert cast_of([foreign, runs.parent / "link"]).foreign == (foreign,)
+
+
 def plan_of(*runs: Run, folder: Path = Path("out"), foreign: tuple[Path, ...] = (), **more: Any) -> Plan:
     children = tuple(run for run in runs if run.lineage)
     parents = tuple(run for run in runs if not run.lineage)
@@ -158,10 +173,12 @@ def test_siblings_are_compared_with_siblings(runs: Path) -> None:
         assert step.command[step.command.index("--samples") + 1] == "30"
     assert compare.panels[0][0] == "spawn"
     # Two pairs, and of each a path of so many points (and more beside the highest), each of so many images.
-    assert barriers.passes == pytest.approx(2 * 15 * 30)
-    assert plan_report(cast_of([runs]), Path("out"), Settings()).steps[0].passes == pytest.approx(2 * 15 * 100)
+    assert barriers.passes == pytest.approx(2 * (POINTS + MORE_POINTS) * 30)
+    assert plan_report(cast_of([runs]), Path("out"), Settings()).steps[0].passes == pytest.approx(
+        2 * (POINTS + MORE_POINTS) * 100
+    )
     train = plan_report(cast_of([runs]), Path("out"), Settings(split="train")).steps[0]
-    assert train.passes == pytest.approx(2 * 15 * 300)
+    assert train.passes == pytest.approx(2 * (POINTS + MORE_POINTS) * 300)
     assert train.command[train.command.index("--split") + 1] == "train"
 
 
@@ -171,8 +188,12 @@ def test_two_alike_are_joined_and_two_unlike_are_not(tmp_path: Path) -> None:
     assert steps_of(plan)[:2] == ["barriers", "compare"]
     command = plan.steps[0].command
     assert command[command.index("--pairs") + 1] == "all"
-    assert plan.steps[1].panels == ()  # nothing to draw against a time of spawning
-    for other in (made(tmp_path / "c", network="wide"), made(tmp_path / "d", data="other")):
+    assert [figure for figure, _ in plan.steps[1].panels] == ["matrix"]  # no time of spawning to draw against
+    c, d = made(tmp_path / "c", network="wide"), made(tmp_path / "d", data="other")
+    mixed = plan_of(c, a, d, b)  # those that are alike
+    assert [word for word in mixed.steps[0].command if word.startswith(str(tmp_path))] == [str(a.path), str(b.path)]
+    assert ("lines to 2 runs of other networks or data", "a report of their own") in mixed.missing
+    for other in (c, d):
         unlike = plan_of(a, other)
         assert steps_of(unlike)[0] == "kernels"
         assert unlike.missing[0][0] == "error barriers and distances between networks"
@@ -235,9 +256,28 @@ def test_other_tools_checkpoints(tmp_path: Path) -> None:
         assert "--network" in step.command
         assert "--data" in step.command
     assert "all" in plan.steps[1].command
-    many = plan_of(foreign=tuple(folders)).steps[0]
+    whole = plan_of(foreign=tuple(folders))
+    assert any(what == "lines to 2 more networks" for what, _ in whole.missing)
+    many = whole.steps[0]
     assert many.name == "barriers"
-    assert [w for w in many.command if w.startswith(str(tmp_path))] == [str(path) for path in folders[:MOST_FOREIGN]]
+    assert [w for w in many.command if w.startswith(str(tmp_path))] == [str(path) for path in folders[:MOST_JOINED]]
+
+
+def test_files_without_a_step_are_networks_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for name in ("first", "second"):
+        save_file({"w": np.zeros(2, np.float32)}, folder / f"{name}.safetensors")
+    barriers = plan_of(foreign=(folder,)).steps[0]
+    assert barriers.name == "barriers"
+    assert [Path(w).name for w in barriers.command if w.startswith(str(tmp_path))] == [
+        "first.safetensors", "second.safetensors"
+    ]  # fmt: skip
+
+
+def test_children_without_their_parent_have_kernels(tmp_path: Path) -> None:
+    child = made(tmp_path / "child", lineage=from_parent(0))
+    assert "kernels" in steps_of(plan_of(child))
 
 
 @pytest.mark.parametrize(
@@ -258,12 +298,40 @@ def test_what_reads_a_step_that_is_left_out_goes_too(without: str, gone: set[str
     assert rest < whole
 
 
-def test_a_result_depends_on_the_checkpoints(tmp_path: Path) -> None:
+def test_a_result_depends_on_each_checkpoint(tmp_path: Path) -> None:
+    run = made(tmp_path / "a", steps=())
+
+    def write(step: int, value: float) -> None:
+        save_file({"w": np.full(2, value, np.float32)}, run.path / CHECKPOINTS / step_name(step))
+
+    states = [state_of(run)]
+    for step, value in ((0, 1.0), (4, 1.0), (8, 1.0), (4, 2.0), (0, 3.0)):
+        write(step, value)
+        states.append(state_of(run))
+    file = run.path / CHECKPOINTS / step_name(4)
+    file.write_bytes(file.read_bytes()[:-1])  # damaged
+    states.append(state_of(run))
+    assert all(one != other for k, one in enumerate(states) for other in states[:k])
+    write(4, 2.0)  # whole again
+    assert state_of(run) == states[-2]
+
+
+def test_a_result_depends_on_the_files_of_network_and_data(tmp_path: Path) -> None:
     run = made(tmp_path / "a")
-    before = state_of(run)
-    assert before["last"] is None  # no such file can be read
-    (run.path / CHECKPOINTS / step_name(12)).write_bytes(b"")
-    assert state_of(run) != before
+    code, arrays = tmp_path / "net.py", tmp_path / "data.npz"
+    for file in (code, arrays):
+        file.write_text("one")
+    words = ("--network", f"{code}:build", "--data", f"npz:{arrays}")
+
+    def inputs() -> list[Any]:
+        return [step.inputs for step in plan_of(run, common=words).steps if step.inputs is not None]
+
+    before = inputs()
+    assert before == inputs()
+    for file in (code, arrays):
+        file.write_text("another")
+        assert all(new != old for new, old in zip(inputs(), before, strict=True))
+        before = inputs()
 
 
 @settings(deadline=None, max_examples=60)
@@ -278,5 +346,8 @@ def test_the_interval_is_the_one_of_most_pairs(steps: set[int], tmp_path_factory
     else:
         assert found is not None
         interval, starts = found
-        assert interval == min(dt for dt, count in counts.items() if count == most)
+        equals = [dt for dt, count in counts.items() if count == most]
+        reach = {dt: [s for s in range(41) for e in (s + dt,) if {s, e} <= steps] for dt in equals}
+        far = {dt: max(begun) + dt - min(begun) for dt, begun in reach.items()}
+        assert interval == min(dt for dt in equals if far[dt] == max(far.values()))
         assert starts == sorted(step for step in steps if step + interval in steps)

@@ -91,25 +91,12 @@ def linearized_figure(
     Raises:
         LandscapeError: If matplotlib is missing.
     """
-    curves: dict[str, list[tuple[float, float, float]]] = {}
-    for record in records:
-        epoch = float(record["spawn_epoch"])
-        if record["kind"] == "kernel-regression":
-            # From zero: from the network's own logits, whose scale grows, squared loss has first of all to shrink them.
-            label = f"regression on the {record['kernel']} kernel, n = {record['samples']}"
-            curves.setdefault(label, []).append((epoch, record["kernel_test_error"], 0.0))
-            continue
-        order = record["order"]
-        spread = record.get("test_error_sd") or 0.0
-        curves.setdefault(f"linearised at t̃, order {order}", []).append((epoch, record["test_error"], spread))
-        if record.get("low_lr_test_error") is not None:
-            curves.setdefault("the network itself, from t̃ at the same low rate", []).append(
-                (epoch, record["low_lr_test_error"], record.get("low_lr_test_error_sd") or 0.0)
-            )
+    curves = _reached(records)
     width = width or 5.2
     with figure(width, height or narrow_height(width, 0.68, 1 + len(curves))) as (drawn, axes):
         for number, (label, points) in enumerate(curves.items()):
-            x, y, spread = (np.asarray(side, dtype=np.float64) for side in zip(*sorted(set(points)), strict=True))
+            found = [(epoch, value, spread) for epoch, (_, value, spread) in sorted(points.items())]
+            x, y, spread = (np.asarray(side, dtype=np.float64) for side in zip(*found, strict=True))
             axes.errorbar(
                 x, 100 * y, yerr=100 * np.stack([np.minimum(spread, y), spread]) if spread.any() else None, capsize=3,
                 label=label, color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], markersize=4,
@@ -127,6 +114,38 @@ def linearized_figure(
         told += f", mean and standard deviation of {repeats}" if repeats > 1 else ""
         headline(axes, title or "What training in the tangent space of t̃ reaches", told)
     return drawn
+
+
+def _reached(records: Records) -> dict[str, dict[float, tuple[int, float, float]]]:
+    """What each kind of training reached from each t̃: repeats, test error, and its spread, by label and epoch.
+
+    Parents and protocols that differ are lines of their own. Two records of one line and time, as of both orders beside
+    the same network at the low rate, are repeats of the same runs: the one of more is drawn.
+    """
+    told = {
+        "parent": lambda r: short(str(r["parent"])),
+        "protocol": lambda r: f"rate {r['lr']:g}, {r['epochs']:g} epochs" if r.get("lr") is not None else "",
+    }
+    several = [say for say in told.values() if len({said for said in map(say, records) if said}) > 1]
+    curves: dict[str, dict[float, tuple[int, float, float]]] = {}
+    for record in records:
+        if record["kind"] == "kernel-regression":
+            # From zero: from the network's own logits, whose scale grows, squared loss has first of all to shrink them.
+            kernel = f"regression on the {record['kernel']} kernel, n = {record['samples']}"
+            lines = [(kernel, record["kernel_test_error"], 0.0)]
+        else:
+            order = f"linearised at t̃, order {record['order']}"
+            lines = [(order, record["test_error"], record.get("test_error_sd") or 0.0)]
+            if record.get("low_lr_test_error") is not None:
+                own = "the network itself, from t̃ at the same low rate"
+                lines.append((own, record["low_lr_test_error"], record.get("low_lr_test_error_sd") or 0.0))
+        apart = "".join(f", {said}" for said in (say(record) for say in several) if said)
+        for label, value, spread in lines:
+            of_label = curves.setdefault(f"{label}{apart}", {})
+            point = (int(record.get("repeats") or 1), value, spread)
+            epoch = float(record["spawn_epoch"])
+            of_label[epoch] = max(of_label.get(epoch, point), point, key=lambda found: found[0])
+    return curves
 
 
 def advantage_figure(

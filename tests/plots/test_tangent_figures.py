@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.pair_distances import matrix_figure
+from landscape_cli.plots.matrices import matrix_figure
 from landscape_cli.plots.tangent import linearized_figure, velocity_figure
 from tests.conftest import Cli
 
@@ -84,6 +84,23 @@ def test_linearised_errors_stand_beside_the_low_rate_and_the_parent() -> None:
     assert curves["regression on the trace kernel, n = 60"] == [[0, 50]]
     level = next(line for line in axes.lines if line.get_label() == "the parent's end")
     assert set(level.get_ydata()) == {5.0}
+
+
+def test_one_network_beside_two_orders_is_one_line_and_other_parents_and_protocols_are_their_own() -> None:
+    """The network at the low rate is the same beside both orders: repeats of one run are no second point."""
+    second = linearizations(order=2, repeats=1, test_error=0.1, low_lr_test_error=0.3)
+    lines = {c.get_label(): c.lines[0].get_xydata().tolist() for c in linearized_figure(
+        [*linearizations(), *second]).axes[0].containers}  # fmt: skip
+    assert lines["the network itself, from t̃ at the same low rate"] == [[0, 20], [8, 5]]
+    assert lines["linearised at t̃, order 2"] == [[0, 10], [8, 10]]
+    other = linearizations(parent="runs/q", test_error=0.2)
+    named = [c.get_label() for c in linearized_figure([*linearizations(), *other]).axes[0].containers]
+    assert [label for label in named if "order 1" in label] == [
+        "linearised at t̃, order 1, p", "linearised at t̃, order 1, q",
+    ]  # fmt: skip
+    rates = [*linearizations(lr=0.01, epochs=8.0), *linearizations(lr=0.1, epochs=8.0)]
+    named = [c.get_label() for c in linearized_figure(rates).axes[0].containers]
+    assert "linearised at t̃, order 1, rate 0.1, 8 epochs" in named
 
 
 def test_from_the_shell(cli: Cli, tmp_path: Path) -> None:

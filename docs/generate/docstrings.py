@@ -7,6 +7,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+NAMED = re.compile(r"(\w+): (.*)")
 SECTION = re.compile(r"^(Args|Raises|Returns|Yields):$")
 ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 
@@ -19,11 +20,13 @@ class Docstring:
         text: Its paragraphs, as Markdown.
         arguments: What is said of each argument.
         raises: What is said of each exception.
+        returns: What is said of what comes back; of what is yielded, for a generator.
     """
 
     text: list[str] = field(default_factory=list)
     arguments: dict[str, str] = field(default_factory=dict)
     raises: dict[str, str] = field(default_factory=dict)
+    returns: str = ""
 
 
 def parse(thing: Any) -> Docstring:
@@ -36,7 +39,8 @@ def parse(thing: Any) -> Docstring:
             section, entry = match[1], ""
         elif section and line.startswith("    "):
             inner = line[4:]
-            if not inner.startswith(" ") and (named := re.match(r"(\w+): (.*)", inner)):
+            named = None if section in ("Returns", "Yields") or inner.startswith(" ") else NAMED.match(inner)
+            if named:
                 entry = named[1]
                 sections[section][entry] = named[2]
             else:
@@ -52,6 +56,7 @@ def parse(thing: Any) -> Docstring:
         [markdown(part) for part in paragraphs if part],
         {name: words(text) for name, text in sections["Args"].items()},
         {name: words(text) for name, text in sections["Raises"].items()},
+        words((sections["Returns"] or sections["Yields"]).get("", "")),
     )
 
 

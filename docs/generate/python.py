@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -70,12 +71,22 @@ def page() -> str:
     if public:
         listed = "".join(f"    {name},\n" for name in public)
         parts += ["## `landscape_cli`\n", f"```python\nfrom landscape_cli import (\n{listed})\n```\n"]
-        parts += [_entry(name, getattr(landscape_cli, name)) for name in public]
+        things = {name: getattr(landscape_cli, name) for name in public}
+        parts += [_entry(name, thing) for name, thing in things.items()]
+        parts.append("### What they give\n\nWhat is not here is with the functions of its room, below.\n")
+        parts += [_entry(given.__name__, given) for given in _results(things.values())]
     for title, modules in ROOMS.items():
         parts.append(f"## {title}\n")
         for path in modules:
             parts.append(_module(importlib.import_module(f"landscape_cli.{path}")))
     return "\n".join(parts)
+
+
+def _results(functions: Iterable[Any]) -> list[type]:
+    """The classes of the public room that functions give, in their order; others stand with their own modules."""
+    annotations = [inspect.signature(inspect.unwrap(f)).return_annotation for f in functions if inspect.isfunction(f)]
+    own = [a for a in annotations if inspect.isclass(a) and a.__module__.startswith("landscape_cli.api.")]
+    return list(dict.fromkeys(own))
 
 
 def _module(module: ModuleType) -> str:
@@ -118,6 +129,8 @@ def _words(docstring: Docstring) -> list[str]:
     lines = [f"{text}\n" for text in docstring.text]
     if docstring.arguments:
         lines += [*(f"- `{name}`: {said}" for name, said in docstring.arguments.items()), ""]
+    if docstring.returns:
+        lines += [f"Returns: {docstring.returns}\n"]
     if docstring.raises:
         lines += [*(f"- raises `{name}`: {said}" for name, said in docstring.raises.items()), ""]
     return lines

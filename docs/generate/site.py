@@ -17,6 +17,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "examples/README.md")
 LINK = re.compile(r"(?<=\]\()(?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?(?=\))")
+TYPED = re.compile(r"^\$ cat > (?P<file>\S+\.(?P<language>\w+)) <<'END'\n(?P<body>(?:>.*\n)*?)> END\n", re.MULTILINE)
+EMPTY = re.compile(r"^```console\n```\n\n?", re.MULTILINE)
 FENCED = re.compile(r"(^ *```.*?^ *```\s*?$)", re.MULTILINE | re.DOTALL)
 
 
@@ -59,6 +61,28 @@ def turned(text: str, page: str) -> str:
     return "".join(parts)
 
 
+def filed(text: str) -> str:
+    r"""The text of a page with files that are typed in a terminal as blocks of their own, to be copied as they are.
+
+    >>> print(filed("```console\n$ cat > a.py <<'END'\n> x = 1\n>\n> END\n$ ls\n```\n"))
+    ```py title="a.py"
+    x = 1
+    <BLANKLINE>
+    ```
+    <BLANKLINE>
+    ```console
+    $ ls
+    ```
+    <BLANKLINE>
+    """
+
+    def block(match: re.Match[str]) -> str:
+        body = "".join(line[2:] or "\n" for line in match["body"].splitlines(keepends=True))
+        return f'```\n\n```{match["language"]} title="{match["file"]}"\n{body}```\n\n```console\n'
+
+    return EMPTY.sub("", TYPED.sub(block, text))
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Take in the repository's pages, and what any page links to outside of ``docs/``."""
     pages = [page for page in PAGES if (ROOT / page).is_file()]
@@ -73,5 +97,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Turn the links of a page."""
-    return turned(markdown, in_repository(page.file.src_uri))
+    """Turn the links of a page, and take typed files out of terminals."""
+    return filed(turned(markdown, in_repository(page.file.src_uri)))

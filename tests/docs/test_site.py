@@ -1,5 +1,7 @@
 """The site builds without a broken link, needs nothing from elsewhere, and is searched where it lies."""
 
+import html
+import json
 import os
 import re
 import shutil
@@ -24,6 +26,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def shown(address: str) -> str:
+    """A page as a browser has it when its scripts have run."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs a browser")
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom", address],
+        text=True, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    return done.stdout
+
+
 def test_nothing_comes_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
@@ -40,14 +54,24 @@ def test_links_out_of_the_pages_are_taken_along(site: Path) -> None:
 
 
 def test_the_search_works_on_pages_opened_from_the_disk(site: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("needs a browser")
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom",
-         f"{(site / 'index.html').as_uri()}?q=barrier"], text=True, capture_output=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert re.search(r"\d+ matching documents", done.stdout)
+    assert re.search(r"\d+ matching documents", shown(f"{(site / 'index.html').as_uri()}?q=barrier"))
+
+
+def test_what_is_copied_from_a_terminal_is_what_one_types(site: Path) -> None:
+    """The copy button marks a block and takes the text that is then shown."""
+    script = (
+        "<script>addEventListener('load', () => { document.title = JSON.stringify("
+        "[...document.querySelectorAll('.highlight code')].map((code) => {"
+        " code.setAttribute('data-md-copying', ''); return code.innerText.trim(); })); });</script></body>"
+    )
+    page = site / "howto" / "network.html"
+    probe = page.with_name("probe.html")
+    probe.write_text(page.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    title = re.search("<title>(.*?)</title>", shown(probe.as_uri()), re.DOTALL)
+    assert title is not None
+    file, command, *_ = json.loads(html.unescape(title[1]))
+    assert file.startswith("from torch import nn\n")
+    assert re.fullmatch(r"landscape train --network nets.py:build .* --out runs/mine", command)
 
 
 def test_links_are_turned_towards_the_site() -> None:

@@ -98,6 +98,7 @@ def command(
     from landscape_cli.compute.device import set_threads
     from landscape_cli.jobs.linearizing import Comparisons, LinearizePlan, linearize_work, planned, prepared
     from landscape_cli.jobs.regressing import RegressionPlan, plan_regressions, run_regressions
+    from landscape_cli.jobs.spawning import refuse_shared_places
     from landscape_cli.jobs.subjects import chosen_data, chosen_network
     from landscape_cli.scale.executors import at_once
     from landscape_cli.scale.together import train_all
@@ -121,6 +122,7 @@ def command(
     how_to |= {"record": checkpoints, "keep_resume": resume_states, "precision": precision, "evaluate": eval_train}
     how_to |= {"threads": threads, "command": options.command_line(), "force": force}
     work = [one for subject in subjects for one in linearize_work(LinearizePlan(**subject, **how_to))]
+    refuse_shared_places(one.job for one in work)
     if dry_run:
         for one in work:
             output.emit(planned(one))

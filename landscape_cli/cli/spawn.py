@@ -84,7 +84,7 @@ def command(
     found = inputs.runs(parents)
     output = Output(format, quiet, not no_progress, COLUMNS)
 
-    from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, with_origin
+    from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, refuse_shared_places, with_origin
     from landscape_cli.jobs.subjects import chosen_data, chosen_network
     from landscape_cli.jobs.training import plan_training
     from landscape_cli.scale.executors import at_once
@@ -119,6 +119,7 @@ def command(
             force=force,
         )
         work += [(plan, job) for job in child_jobs(plan)]
+    refuse_shared_places(job for _, job in work)
     if dry_run:
         for _, job in work:
             output.emit(plan_training(job))

@@ -19,7 +19,8 @@ from landscape_cli.compute.tangent.regression import (
 from landscape_cli.datasets import DataSet, DataSpec
 from landscape_cli.errors import InterruptedRunError, UsageError
 from landscape_cli.jobs.linearizing import end_metrics
-from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, materialize
+from landscape_cli.jobs.replaying import materialize
+from landscape_cli.jobs.spawning import SpawnPlan, child_jobs
 from landscape_cli.jobs.subjects import build_network, load_data, load_state, normalization_for, samples_of, subset
 from landscape_cli.networks.registry import NetworkSpec
 from landscape_cli.store.runs import Run

@@ -1,32 +1,21 @@
 """Children of a run: from its full state at a time, with their own data order and augmentation."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from landscape_cli.compute.choices import Compile, KeepResume, Precision
-from landscape_cli.compute.device import math_mode, place
-from landscape_cli.compute.device import placement as placement_of
 from landscape_cli.compute.streams import stream_seed
 from landscape_cli.compute.training.protocol import Protocol, Seeds, parse_until
 from landscape_cli.compute.training.schedules import total_steps
-from landscape_cli.compute.training.trainer import train
 from landscape_cli.datasets import DataSpec
-from landscape_cli.errors import CheckpointError, ConflictError, UsageError
-from landscape_cli.jobs.beginnings import initial_network, put_other_weights, recorded_beginning
-from landscape_cli.jobs.states import origin_state, resume_point
-from landscape_cli.jobs.subjects import load_data, load_state, samples_of
+from landscape_cli.errors import CheckpointError, UsageError
+from landscape_cli.jobs.replaying import materialize
 from landscape_cli.jobs.training import TrainJob
-from landscape_cli.jobs.training_loop import AUTOCAST
 from landscape_cli.networks.registry import NetworkSpec
-from landscape_cli.store.checkpoints import tensors_hash, write_tensors
-from landscape_cli.store.locks import exclusive
-from landscape_cli.store.resume import write_state
-from landscape_cli.store.runs import CHECKPOINTS, RESUME, Run, first_step, step_name
+from landscape_cli.store.runs import Run
 from landscape_cli.times import Time
 
 
@@ -89,8 +78,8 @@ def child_jobs(plan: SpawnPlan) -> list[TrainJob]:
     """The training jobs of a plan, in order of spawn time and child.
 
     Raises:
-        UsageError: If a time lies beyond the parent's end, an end is not after its spawn time, or a name is taken
-            twice.
+        UsageError: If a time lies beyond the parent's end, two times are one step, an end is not after its spawn time,
+            or a name is taken twice.
         CheckpointError: If the parent is no training run of this toolkit.
     """
     parent = plan.parent
@@ -110,6 +99,7 @@ def child_jobs(plan: SpawnPlan) -> list[TrainJob]:
     if protocol.batch_size != own.batch_size or protocol.keep_last_batch != own.keep_last_batch:
         raise UsageError("children keep their parent's batch size: their epochs would not be its epochs")
     jobs: list[TrainJob] = []
+    at: dict[int, Time] = {}
     for time in plan.at:
         step = time.step(steps_per_epoch=parent.steps_per_epoch, last=int(config["end"]))
         if step > int(config["end"]):
@@ -118,15 +108,31 @@ def child_jobs(plan: SpawnPlan) -> list[TrainJob]:
                 f"{config['end'] / parent.steps_per_epoch:.4g}ep)",
                 "spawn at or before its end",
             )
+        if at.setdefault(step, time) != time:
+            # They would have one seed, and so be the same run under two names.
+            raise UsageError(f"--at {at[step]} and --at {time} are one step, {step}", "leave one of the two out")
         end = _end(plan.until, step, protocol, parent)
         numbers = range(plan.first_child, plan.first_child + plan.children)
         jobs.extend(_job(plan, protocol, time, step, end, child) for child in numbers)
+    refuse_shared_places(jobs)
+    return jobs
+
+
+def refuse_shared_places(jobs: Iterable[TrainJob]) -> None:
+    """Make sure that each child has a directory of its own, those of several parents too.
+
+    Raises:
+        UsageError: If two have one.
+    """
     taken: set[Path] = set()
     for job in jobs:
-        if job.out in taken:
-            raise UsageError(f"two children would be called {job.out.name}", "put {at} and {child} into --name")
-        taken.add(job.out)
-    return jobs
+        place = job.out.resolve()
+        if place in taken:
+            raise UsageError(
+                f"two children would be called {job.out.name}",
+                "put {at} and {child} into --name; parents of one name need an --out each",
+            )
+        taken.add(place)
 
 
 def _end(until: str, step: int, protocol: Protocol, parent: Run) -> int:
@@ -196,79 +202,11 @@ def _job(plan: SpawnPlan, protocol: Protocol, time: Time, step: int, end: int, c
 
 
 def with_origin(plan: SpawnPlan, job: TrainJob) -> TrainJob:
-    """The job with the hash of the weights it starts from; the parent's state is made where it is missing."""
-    assert job.lineage is not None
-    return replace(job, lineage={**job.lineage, "hash": materialize(plan, int(job.lineage["step"]))})
-
-
-def materialize(plan: SpawnPlan, step: int) -> str:
-    """Make sure that the parent has its weights and optimiser state at ``step`` on disk, replaying it if not.
-
-    A replay starts from the nearest earlier state (or as the run began: :mod:`landscape_cli.jobs.beginnings`) and is
-    the parent's own training: same streams, same number of threads. What it makes is added to the parent.
-
-    Returns:
-        The content hash of the weights.
+    """The job with the hash of the weights it starts from; the parent's state is made where it is missing.
 
     Raises:
-        CheckpointError: If there is nothing to replay from.
-        ConflictError: If the replay does not reproduce a checkpoint of the parent, as on another device.
+        CheckpointError: If it cannot be made.
+        ConflictError: If the parent's data have changed since, or replaying it does not reproduce it.
     """
-    parent = plan.parent
-    there = step in parent.steps()
-    if there and (plan.fresh_optimizer or step in parent.steps(RESUME)):
-        return parent.checkpoint(step).hash()
-    config = parent.document["config"]
-    data = load_data(plan.data)
-    precision = config["precision"]
-    where = placement_of(plan.device, "float32" if precision in AUTOCAST else precision)
-    seeds = Seeds(**config["seeds"])
-    beginning = recorded_beginning(parent)
-    init = beginning.get("init", "default")
-    network = place(initial_network(plan.network, data, seed=seeds.init, init=init), where)
-    point = resume_point(parent, at_most=step)
-    start = 0
-    optimizer = None
-    if point is not None:
-        start, weights, optimizer = point
-        load_state(network, weights, str(parent.path))
-    elif parent.lineage is not None:
-        start = first_step(parent.lineage)
-        if step < start:
-            raise CheckpointError(f"{parent.path} begins at step {start}, after step {step}", "spawn from its parent")
-        weights, optimizer = origin_state(parent)
-        load_state(network, weights, str(parent.path))
-    else:
-        put_other_weights(network, beginning, parent.path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(parent.threads or threads)
-    try:
-        with exclusive(parent.path), math_mode(where, deterministic=config.get("deterministic", True)):
-            states = train(
-                network,
-                samples_of(data.train, data.normalization, where),
-                Protocol.from_json(config["protocol"]),
-                seeds,
-                start=start,
-                end=step,
-                optimizer=optimizer,
-                autocast=AUTOCAST.get(config["precision"]),
-                compile=config.get("compile", "auto"),
-                prime=point is None and parent.lineage is None,
-                wanted=lambda done: done == step,
-            )
-            *_, state = states
-            weights = state.network.state_dict()
-            if there and tensors_hash(weights) != parent.checkpoint(step).hash():
-                raise ConflictError(
-                    f"{parent.path} keeps no optimiser state at step {step}, and replaying it here does not "
-                    "reproduce its weights",
-                    "spawn on the device it was trained on, or with --fresh-optimizer",
-                )
-            path = parent.path / CHECKPOINTS / step_name(step)
-            epoch = parent.epoch(step)
-            digest = write_tensors(path, weights, {"step": step, "epoch": epoch, "kind": "weights", "replayed": True})
-            write_state(parent.resume_file(step), step=step, optimizer=state.optimizer)
-            return digest
-    finally:
-        torch.set_num_threads(threads)
+    assert job.lineage is not None
+    return replace(job, lineage={**job.lineage, "hash": materialize(plan, int(job.lineage["step"]))})

@@ -4,12 +4,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from landscape_cli.compute.training.protocol import Seeds
+from landscape_cli.compute.training.protocol import Protocol, Seeds
+from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import CheckpointError, ConflictError, UsageError
-from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, materialize, with_origin
+from landscape_cli.jobs import subjects
+from landscape_cli.jobs.replaying import materialize
+from landscape_cli.jobs.spawning import SpawnPlan, child_jobs, refuse_shared_places, with_origin
 from landscape_cli.jobs.subjects import recorded_data, recorded_network
 from landscape_cli.jobs.training import run_training
 from landscape_cli.store.runs import RESUME, Run
@@ -179,6 +183,8 @@ def test_what_cannot_be_spawned_is_named(parent: Run) -> None:
         child_jobs(plan(parent, "4ep"))
     with pytest.raises(UsageError, match="two children would be called twin"):
         child_jobs(plan(parent, "1ep", children=2, name="twin"))
+    with pytest.raises(UsageError, match="--at 1ep and --at step:5 are one step, 5"):
+        child_jobs(plan(parent, "1ep,step:5"))
     with pytest.raises(UsageError, match="is no pattern"):
         child_jobs(plan(parent, "1ep", name="{colour}"))
     with pytest.raises(UsageError, match="keep their parent's batch size"):
@@ -186,6 +192,53 @@ def test_what_cannot_be_spawned_is_named(parent: Run) -> None:
     foreign = Run.write(parent.path.parent / "foreign", {"config": {"network": None, "data": None}})
     with pytest.raises(CheckpointError, match="was not trained here"):
         child_jobs(replace(plan(parent, "1ep"), parent=foreign))
+
+
+def test_children_of_two_parents_of_one_name_need_places_of_their_own(parent: Run, tmp_path: Path) -> None:
+    other = Run.open(Path(shutil.copytree(parent.path, tmp_path / "other" / parent.name)))
+    both = [job for one in (parent, other) for job in child_jobs(plan(one, "1ep", folder=tmp_path / "children"))]
+    with pytest.raises(UsageError, match="two children would be called parent-at-1ep-child0"):
+        refuse_shared_places(both)
+    refuse_shared_places([job for one in (parent, other) for job in child_jobs(plan(one, "1ep"))])
+
+
+def numbers(file: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 255, (60, 1, 8, 8), dtype=np.uint8)
+    labels = random.integers(0, 3, 60)
+    np.savez(file, x_train=images[:40], y_train=labels[:40], x_test=images[40:], y_test=labels[40:])
+
+
+def test_data_that_changed_since_are_not_the_parents(tmp_path: Path) -> None:
+    """Neither its children nor a step that it is replayed to would be what their records say."""
+    file, out = tmp_path / "own.npz", tmp_path / "parent"
+    numbers(file, 0)
+    own = DataSpec(f"npz:{file}")
+    run_training(job(out, data=own, protocol=Protocol(lr=0.05, epochs=2, batch_size=10), record="0ep,2ep"))
+    run = Run.open(out)
+    numbers(file, 1)
+    subjects._load_data.cache_clear()
+    for at in ("1ep", "2ep"):
+        with pytest.raises(ConflictError, match=r"own\.npz is not what .*parent was trained on: its test part"):
+            spawn(run, at)
+    assert run.steps() == [0, 8]
+    other = tmp_path / "other.npz"
+    numbers(other, 1)
+    asked = {"data": DataSpec(f"npz:{other}")}
+    with pytest.raises(ConflictError, match="replayed to step 4, but was trained on other test data"):
+        spawn(run, "1ep", **asked)
+    (child,) = spawn(run, "2ep", until="+1ep", **asked)  # other data that are asked for, from a state that is there
+    assert child.document["data"]["fingerprint"] != run.document["data"]["fingerprint"]
+    numbers(other, 0)
+    subjects._load_data.cache_clear()
+    assert spawn(run, "1ep", **asked)[0].status == "finished"  # the same data in another place
+
+
+def test_a_replay_needs_the_network_as_it_was(parent: Run) -> None:
+    for changes in ({"network": replace(recorded_network(parent), options={"width": 0.5})},
+                    {"data": replace(recorded_data(parent), options={"normalize": "none"})}):  # fmt: skip
+        with pytest.raises(ConflictError, match="has to be replayed to step 7, but"):
+            spawn(parent, "step:7", **changes)
 
 
 def test_letters_and_later_children(parent: Run) -> None:

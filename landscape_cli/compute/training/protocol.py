@@ -1,5 +1,6 @@
 """A training protocol: everything that, with the data and the seeds, decides what a run becomes. Knows no torch."""
 
+import math
 import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -59,16 +60,22 @@ class Protocol:
         problems = {
             f"there is no optimizer '{self.optimizer}'": self.optimizer not in get_args(OptimizerName),
             f"there is no schedule '{self.schedule}'": self.schedule not in get_args(ScheduleName),
-            f"a learning rate of {self.lr} does not train": not self.lr > 0,
+            f"a learning rate of {self.lr} does not train": not 0 < self.lr < math.inf,
             f"momentum is between 0 and 1, not {self.momentum}": not 0 <= self.momentum < 1,
             f"beta2 is between 0 and 1, not {self.beta2}": not 0 <= self.beta2 < 1,
-            f"weight decay is not below zero, as {self.weight_decay} is": not self.weight_decay >= 0,
-            f"{self.epochs} epochs are no length": not self.epochs > 0,
+            f"weight decay is a number not below zero, which {self.weight_decay} is not": not (
+                0 <= self.weight_decay < math.inf
+            ),
+            f"{self.epochs} epochs are no length": not 0 < self.epochs < math.inf,
             f"warm-up is between 0 and the length, not {self.warmup}": not 0 <= self.warmup <= self.epochs,
             f"a batch of {self.batch_size} samples is empty": self.batch_size < 1,
             f"label smoothing is between 0 and 1, not {self.label_smoothing}": not 0 <= self.label_smoothing < 1,
             f"priming takes a number of batches, not {self.prime_bn}": self.prime_bn < 0,
             "the step schedule needs milestones": self.schedule == "step" and not self.milestones,
+            f"milestones are epochs of the run, not {self.milestones}": not all(
+                0 <= epoch < math.inf for epoch in self.milestones
+            ),
+            f"a factor of {self.factor} leaves no learning rate": not 0 <= self.factor < math.inf,
             "only the step schedule has milestones": self.schedule != "step" and bool(self.milestones),
             "Nesterov's method needs momentum above zero": self.optimizer == "nesterov" and self.momentum == 0,
         }

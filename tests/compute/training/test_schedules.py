@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import pytest
 import torch
@@ -151,3 +152,22 @@ def test_batches_larger_than_the_data() -> None:
         Protocol(batch_size=128).steps_per_epoch(100)
     assert Protocol(batch_size=30).steps_per_epoch(100) == 3
     assert Protocol(batch_size=30, keep_last_batch=True).steps_per_epoch(100) == 4
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("lr", float("inf")),
+        ("weight_decay", float("inf")),
+        ("epochs", float("inf")),
+        ("milestones", (float("nan"),)),
+        ("milestones", (1.0, float("inf"))),
+        ("milestones", (-5.0,)),
+        ("factor", -1.0),
+        ("factor", float("nan")),
+    ],
+)
+def test_numbers_that_give_no_learning_rate_are_refused(entry: str, value: object) -> None:
+    step = {"schedule": "step", "milestones": (1.0,)}
+    with pytest.raises(UsageError, match=re.escape(str(value))):
+        Protocol(**{**step, entry: value})  # type: ignore[arg-type]

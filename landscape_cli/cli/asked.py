@@ -15,6 +15,7 @@ PLANES: tuple[Figure, ...] = ("plane", "surface")  # as a page they are both sur
 PREVIEWS: frozenset[Figure] = frozenset({
     "training", "embedding", "aligned", "reading", "spectrum", "stress", "progress", "trajectories", "barrier", "spawn",
     "scatter", "through", "velocity", "linearized", "advantage", "sharpness", "density", "overlap", "escape",
+    "models",
 })  # fmt: skip
 _POINTS = frozenset({"dims", "color", "marker", "line", "where"})
 # The options that mean something for each figure, beside title, width and height.
@@ -42,6 +43,8 @@ MEANT: dict[Figure, frozenset[str]] = {
     "density": frozenset({"where"}),
     "overlap": frozenset({"where"}),
     "escape": frozenset({"where"}),
+    "models": frozenset({"x", "y", "color", "line", "group_by", "where"}),
+    "curve": frozenset({"where"}),
     "plane": frozenset({"color", "log"}),
     "surface": frozenset({"color", "log"}),
 }

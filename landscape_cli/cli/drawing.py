@@ -52,12 +52,21 @@ def draw(result: Result, figure: Figure, asked: Asked) -> Any:
 
         if asked.line not in (None, "run"):
             raise UsageError(f"--line {asked.line}: of training there is --line run, every run by itself")
-        paths = [Path(record["path"]) for record in _records(result, asked)]
-        return training_figure(paths, apart=asked.line == "run", **asked.size)
-    if figure in ("matrix", "spawn"):
-        from landscape_cli.plots.pair_distances import matrix_figure, spawn_figure
+        # One run by two names is no repeat of itself.
+        paths = {path.resolve(): path for record in _records(result, asked) if (path := Path(record["path"]))}
+        return training_figure(list(paths.values()), apart=asked.line == "run", **asked.size)
+    if figure == "matrix":
+        return _draw_matrix(result, asked)
+    if figure == "spawn":
+        from landscape_cli.plots.pair_distances import spawn_figure
 
-        return (matrix_figure if figure == "matrix" else spawn_figure)(_records(result, asked), **asked.size)
+        return spawn_figure(_records(result, asked), **asked.size)
+    if figure == "models":
+        return _draw_models(result, asked)
+    if figure == "curve":
+        from landscape_cli.plots.barrier import curve_figure
+
+        return curve_figure(_records(result, asked), **asked.size)
     if figure in ("scatter", "through"):
         from landscape_cli.plots.sibling_distances import scatter_figure, through_figure
 
@@ -160,6 +169,7 @@ def _draw_barriers(result: Result, figure: Figure, asked: Asked) -> Any:
     """Paths, barriers and their means over pairs; of one split, test if there is no other word."""
     from landscape_cli.jobs.summaries import barriers_by_spawn_time
     from landscape_cli.plots.barrier import barrier_figure, layers_figure
+    from landscape_cli.plots.pair_distances import at_their_last
 
     chosen = _records(result, asked)
     splits = {record.get("split") for record in chosen}
@@ -170,5 +180,28 @@ def _draw_barriers(result: Result, figure: Figure, asked: Asked) -> Any:
     }
     if figure == "layers":
         return layers_figure(of_kind["barrier"], **asked.size)
-    summary = of_kind["barrier-summary"] or barriers_by_spawn_time(of_kind["barrier"], split=split)
-    return barrier_figure(of_kind["path-point"], of_kind["barrier"], summary, **asked.size)
+    siblings = at_their_last([record for record in of_kind["barrier"] if "layer" not in record])
+    summary = of_kind["barrier-summary"] or barriers_by_spawn_time(siblings, split=split)
+    return barrier_figure(of_kind["path-point"], siblings or of_kind["barrier"], summary, **asked.size)
+
+
+def _draw_matrix(result: Result, asked: Asked) -> Any:
+    """Distances of records, or those that are stored as a matrix."""
+    from landscape_cli.plots.matrices import matrix_figure, stored_matrix_figure
+
+    if result.kind != "distances":
+        return matrix_figure(_records(result, asked), **asked.size)
+    from landscape_cli.store.matrices import Matrix
+
+    assert result.path is not None
+    return stored_matrix_figure(Matrix.open(result.path).where(asked.where), **asked.size)
+
+
+def _draw_models(result: Result, asked: Asked) -> Any:
+    """Predictions: what is known of each of their models."""
+    from landscape_cli.plots.models import models_figure
+    from landscape_cli.store.predictions import Predictions
+
+    assert result.path is not None
+    table = Predictions.open(result.path).where(asked.where).table
+    return models_figure(table, **asked.given("x", "y", "color", "line", "group_by"), **asked.size)

@@ -7,21 +7,31 @@ from pathlib import Path
 from landscape_cli.cli.asked import PAGE, PLANES, PREVIEWS, VIEWS, Asked
 from landscape_cli.cli.drawing import draw, embedded_of, plane_of, plane_options
 from landscape_cli.errors import UsageError
+from landscape_cli.jobs.run_tables import runs_in
 from landscape_cli.plots.recognise import Figure, Result
 from landscape_cli.plots.style import SUFFIXES, save, write_picture
+from landscape_cli.store.runs import is_run
 
 
 def arguments(results: Sequence[str] | None) -> Sequence[str]:
-    """What is to be drawn: without arguments, stdin if that is no terminal.
+    """What is to be drawn: of a folder of runs each of them; without arguments, stdin if that is no terminal.
 
     Raises:
         UsageError: If there is neither.
     """
     if results:
-        return results
+        return [name for text in results for name in _runs_of(text)]
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no result is given", "name a file, or pipe the records of another command in")
     return ["-"]
+
+
+def _runs_of(text: str) -> list[str]:
+    """The runs of a folder of them; anything else is itself."""
+    path = Path(text)
+    if text == "-" or is_run(path) or not path.is_dir():
+        return [text]
+    return [str(run.path) for run in runs_in(path)] or [text]
 
 
 def check_format(out: Path) -> None:

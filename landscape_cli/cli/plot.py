@@ -13,10 +13,11 @@ from landscape_cli.cli.output import Output, picture_terms
 from landscape_cli.plots.recognise import Figure, recognise
 
 NAME = "plot"
-HELP = """Draw a result: an embedding, its spectrum, progress, a dendrogram, trajectories, barriers, planes, distances
-between checkpoints, kernel velocities, linearised training, curvature, escape thresholds. Nothing is computed anew.
+HELP = """Draw a result: training curves of runs, predictions, distances between models or checkpoints, embeddings, their
+spectrum, progress, a dendrogram, trajectories, barriers, curves, planes, kernel velocities, linearised training,
+curvature, escape thresholds. Nothing is computed anew.
 
-What a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, or .html, one page that
+What a run, a folder of runs, a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, or .html, one page that
 needs no network: embeddings and planes to turn with the mouse or the keys, other figures to zoom into, with their
 numbers beneath. --preview shows lines and points in the terminal, on stderr. Text is coloured by a palette that
 colour-blind readers tell apart, numbers by viridis."""
@@ -35,8 +36,7 @@ Results = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RESULT...",
-        help="A file of 'inpca', 'cluster', 'trajectories' or 'plane', or records of 'progress', 'barrier', "
-        "'compare', a distance such as 'kernel-dist', 'kernel-velocity', 'linearize', 'hessian' or 'escape'; "
+        help="A run, a folder of runs, an HDF5 file of any command, or records: JSON lines, or CSV; "
         "- for a pipe (the default there).",
         show_default=False,
     ),

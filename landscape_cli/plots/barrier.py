@@ -1,11 +1,12 @@
 """Barriers: the error along paths, and the barrier against the time of spawning (Fort et al. 2020, Fig. 2B)."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.style import COLORS, NARROW, figure
+from landscape_cli.plots.coloring import shortened
+from landscape_cli.plots.legends import outer_legend
+from landscape_cli.plots.style import COLORS, NARROW, figure, headline, suptitle
 
 MANY = 7  # paths above which pairs are not named in the legend
 
@@ -54,12 +55,11 @@ def barrier_figure(
     size = (width or (7.2 if len(panels) == 2 else 4.2), height or (6.0 if narrow and len(panels) == 2 else 3.3))
     with figure(*size, squeeze=False, **shape) as (drawn, axes):
         for panel, place in zip(panels, axes.flat, strict=True):
-            panel(place, split, points, barriers, summary)
+            panel(drawn, place, split, points, barriers, summary)
             if title is not None:
                 place.set_title("")
         if title is not None:
-            wrapped = textwrap.fill(title, int(11.5 * drawn.get_figwidth()))
-            drawn.suptitle(wrapped, fontsize=9, fontweight="bold", x=0.02, ha="left")
+            suptitle(drawn, title)
     return drawn
 
 
@@ -99,11 +99,46 @@ def layers_figure(
         axes.invert_yaxis()
         axes.set(xlabel=f"{split} error barrier (points of %)", xlim=(0, None))
         told = "of one pair" if pairs == 1 else f"mean of {pairs} pairs"
-        axes.set_title(title or f"Barrier of each layer moved alone, {told}")
+        headline(axes, title or "Barrier of each layer moved alone", told)
     return drawn
 
 
-def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
+def curve_figure(
+    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
+) -> Any:
+    """Error barrier along trained curves beside that of the straight line between the same networks.
+
+    Args:
+        records: Of kind ``curve``.
+        title: In place of its own.
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        LandscapeError: If matplotlib is missing.
+    """
+    names = shortened([str(record["path"]) for record in records])
+    places = list(range(len(records)))
+    with figure(width or 4.8, height or 1.4 + 0.5 * len(records)) as (drawn, axes):
+        for offset, key, label, color in (
+            (-0.18, "line_error_sup", "along the straight line", COLORS[1]),
+            (0.18, "error_sup", "along the curve", COLORS[0]),
+        ):
+            lengths = [100 * float(record[key]) for record in records]
+            axes.barh([p + offset for p in places], lengths, height=0.34, color=color, label=label, zorder=2)
+        axes.set_yticks(places, [f"{name}, {r['split']}" for name, r in zip(names, records, strict=True)])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set(xlabel="error barrier (points of %)")
+        outer_legend(drawn, axes.get_legend_handles_labels()[0], below=True)
+        headline(axes, title or "Barrier along the curve and the straight line")
+    return drawn
+
+
+def _paths(drawn: Any, axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
     """Error along the paths: of siblings coloured by spawn time, of others by the pair."""
     import matplotlib as mpl
 
@@ -115,14 +150,19 @@ def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: R
     times = {(r["a"], r["b"]): r["spawn_epoch"] for r in barriers if r.get("spawn_epoch") in epochs}
     shades = mpl.colormaps["viridis"]([0.9 * i / max(1, len(epochs) - 1) for i in range(len(epochs))])
     shown: set[str] = set()
-    drawn = {key: line for key, line in curves.items() if not times or key[:2] in times}
-    for number, ((a, b, along), line) in enumerate(drawn.items()):
+    shown_paths = {key: line for key, line in curves.items() if not times or key[:2] in times}
+    if not shown_paths:
+        raise UsageError(f"there is no path of the {split} split to draw", "choose another with --where, as in split")
+    ends = list(dict.fromkeys(name for a, b, _ in shown_paths for name in (a, b)))
+    called = dict(zip(ends, shortened(ends), strict=True))
+    several = len(shown_paths) <= MANY
+    for number, ((a, b, along), line) in enumerate(shown_paths.items()):
         if times:
-            color, label = shades[epochs.index(times[a, b])], f"{times[a, b]:g}"
+            color, label = shades[epochs.index(times[a, b])], f"{times[a, b]:.4g}"
         else:
-            color = COLORS[number % len(COLORS) if len(drawn) <= MANY else 0]
-            label = f"{b} → {a}" if len(drawn) <= MANY else f"each of {len(drawn)} pairs"
-            label = f"along {along}" if along is not None and len(drawn) <= MANY else label
+            color = COLORS[number % len(COLORS) if several else 0]
+            label = f"{called[b]} → {called[a]}" if several else f"each of {len(shown_paths)} pairs"
+            label = f"along {along}" if along is not None and several else label
         line = sorted(line, key=lambda point: float(point["alpha"]))
         axes.plot(
             [p["alpha"] for p in line],
@@ -133,8 +173,9 @@ def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: R
         )
         shown.add(label)
     first = "α, weight of the first child" if times else "α, weight of the first network"
-    reach = [float(p["alpha"]) for line in drawn.values() for p in line]
-    axes.set(xlabel=first, ylabel=f"{split} error (%)", xlim=(min(reach), max(reach)), ylim=(0, None))
+    reach = [float(p["alpha"]) for line in shown_paths.values() for p in line]
+    axes.set(xlabel=first, ylabel=f"{split} error (%)", ylim=(0, None))
+    axes.set_xlim(*((min(reach), max(reach)) if max(reach) > min(reach) else (0, 1)))
     for end in {0, 1} if min(reach) < 0 or max(reach) > 1 else ():
         axes.axvline(end, color="#999999", linewidth=0.7, linestyle=":")
     axes.set_title("Error between two children" if times else "Error along the path")
@@ -142,32 +183,39 @@ def _paths(axes: Any, split: str, points: Records, barriers: Records, summary: R
     if times:  # in order of time, whatever the order of the records
         order = sorted(range(len(labels)), key=lambda i: float(labels[i]))
         handles, labels = [handles[i] for i in order], [labels[i] for i in order]
+    width = drawn.get_figwidth() / (1 if drawn.get_figwidth() < NARROW or not summary else 2)
+    fitting = int(15 * width) - 4
     axes.legend(
-        handles, labels, title="children spawned at epoch" if times else None,
-        ncols=len(epochs) if times else 1, loc="upper center", bbox_to_anchor=(0.5, -0.2),
-        handlelength=1, columnspacing=0.9,
+        handles, [label if len(label) <= fitting else label.replace(" → ", "\n→ ") for label in labels],
+        title="children spawned at epoch" if times else None,
+        ncols=max(1, min(len(epochs), int(width / 0.55))) if times else 1, loc="upper center",
+        bbox_to_anchor=(0.5, -0.2), handlelength=1, columnspacing=0.9,
     )  # fmt: skip
 
 
-def _against_time(axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
+def _against_time(drawn: Any, axes: Any, split: str, points: Records, barriers: Records, summary: Records) -> None:
     """The error barrier of each pair, its mean and spread, against the time of spawning."""
     epochs = [row["spawn_epoch"] for row in summary]
     ticks = range(len(epochs))
     means = [100 * row["error_sup_mean"] for row in summary]
     spreads = [100 * (row["error_sup_std"] or 0) for row in summary]
+    counts = sorted({int(row["pairs"]) for row in summary})
+    told = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     axes.errorbar(
         ticks,
         means,
         # A barrier is not below zero, so neither is the drawn spread.
-        yerr=[[min(s, m) for s, m in zip(spreads, means, strict=True)], spreads],
+        yerr=[[min(s, max(m, 0.0)) for s, m in zip(spreads, means, strict=True)], spreads] if any(spreads) else None,
         color=COLORS[0],
         marker="o",
         markersize=4,
         capsize=3,
         zorder=3,
-        label=f"mean ± s.d. of {summary[0]['pairs']} pairs",
+        label="one pair" if counts == [1] else f"mean ± s.d. of {told} pairs",
     )
     pairs = [record for record in barriers if record.get("spawn_epoch") in epochs]
+    if counts == [1]:
+        pairs = []
     axes.scatter(
         [epochs.index(r["spawn_epoch"]) for r in pairs],
         [100 * r["error_sup"] for r in pairs],
@@ -176,7 +224,7 @@ def _against_time(axes: Any, split: str, points: Records, barriers: Records, sum
         alpha=0.8,
         linewidths=0,
         zorder=4,
-        label="each pair",
+        label="each pair" if pairs else None,
     )
     axes.plot(
         ticks,
@@ -189,4 +237,5 @@ def _against_time(axes: Any, split: str, points: Records, barriers: Records, sum
     axes.set(xlabel="epoch at which the children were spawned", ylabel=f"{split} error barrier (points of %)")
     axes.set_title("Barrier against spawn time")
     axes.legend()
-    axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])
+    top = axes.get_ylim()[1]
+    axes.set_ylim(bottom=min([0.0, *(m for m in means if m < 0)]) - 0.02 * top)

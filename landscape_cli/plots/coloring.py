@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.style import COLORS, MARKERS, MISSING
 
+NO_VALUE = "no value"
 LETTERS = 34  # of a text in a legend; longer ones lose their middle
 DECADES = 2.0  # numbers all above zero that span this many powers of ten are coloured by their logarithm
 # Looked for in this order when nobody says what is to colour.
@@ -96,7 +97,7 @@ class Coloring:
             (label, COLORS[number % len(COLORS)], MARKERS[number // len(COLORS)])
             for number, label in enumerate(self.labels)
         ]
-        return found + ([("no value", MISSING, MARKERS[0])] if self.missing.any() else [])
+        return found + ([(NO_VALUE, MISSING, MARKERS[0])] if self.missing.any() else [])
 
 
 def shortened(names: Sequence[str]) -> list[str]:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
+from landscape_cli.plots.coloring import shortened
 from landscape_cli.plots.curves import range_across
-from landscape_cli.plots.legends import narrow_height, own_legend
+from landscape_cli.plots.legends import handles, narrow_height, outer_legend, own_legend
 from landscape_cli.plots.style import COLORS, MARKERS, MUTED, NARROW, figure, headline
 
 Records = Sequence[dict[str, Any]]
@@ -40,19 +41,23 @@ def sharpness_figure(
     lines = _lines(records)
     traced = any(r.get("trace") is not None for r in records)
     width = width or (7.0 if traced else 4.8)
-    with figure(width, height or (0.42 if traced else 0.66) * width, ncols=1 + traced, squeeze=False) as (drawn, grid):
-        panels = [("lambda_max", "lambda_max_sd", "λ_max", grid[0][0])]
-        panels += [("trace", "trace_error", "trace", grid[0][-1])] if traced else []
+    stacked = traced and width < NARROW
+    shape = {"nrows" if stacked else "ncols": 1 + traced, "squeeze": False}
+    tall = 1.4 if stacked else 0.42 if traced else 0.66
+    with figure(width, height or tall * width, **shape) as (drawn, places):
+        grid = places.ravel()
+        panels = [("lambda_max", "lambda_max_sd", "λ_max", grid[0])]
+        panels += [("trace", "trace_error", "trace", grid[1])] if traced else []
         for key, error, label, axes in panels:
             values = []
-            for number, (run, line) in enumerate(lines.items()):
+            for number, line in enumerate(lines.values()):
                 told = [r for r in line if r.get(key) is not None]
                 x, y, spread = (_column(told, column) for column in ("epoch", key, error))
                 values += y.tolist()
                 axes.errorbar(
                     x, y, yerr=np.nan_to_num(spread) if np.isfinite(spread).any() else None, capsize=3, markersize=4,
                     color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)],
-                    label=run if len(lines) > 1 else None, zorder=3,
+                    zorder=3,
                 )  # fmt: skip
                 if key == "lambda_max":
                     _others(axes, told, COLORS[number % len(COLORS)])
@@ -60,10 +65,10 @@ def sharpness_figure(
             axes.set(xlabel="epoch", ylabel=f"{label} of the {name}")
             range_across(axes, _column(records, "epoch"))
         if len(lines) > 1:
-            grid[0][0].legend()
+            outer_legend(drawn, _entries(lines), below=True)
         shown = "λ_max with the standard deviation over parts of the sample"
         shown += ", trace with its standard error" if traced else ""
-        headline(grid[0][0], title or "How sharp the loss is", f"{shown}; {_sample(records)}")
+        headline(grid[0], title or "How sharp the loss is", f"{shown}; {_sample(records)}")
     return drawn
 
 
@@ -263,6 +268,12 @@ def _lines(records: Records) -> dict[str, list[dict[str, Any]]]:
     return {run: sorted(line, key=_epoch) for run, line in found.items()}
 
 
+def _entries(lines: dict[str, Any]) -> list[Any]:
+    """Legend entries of runs, by colour and marker."""
+    styles = zip(shortened(list(lines)), range(len(lines)), strict=True)
+    return handles([(run, COLORS[n % len(COLORS)], MARKERS[n % len(MARKERS)]) for run, n in styles])
+
+
 def _epoch(record: dict[str, Any]) -> float:
     return float(record["epoch"]) if record.get("epoch") is not None else math.inf
 
@@ -296,7 +307,7 @@ def _when(record: dict[str, Any], among: Records) -> str:
     if record.get("epoch") is None:
         return run
     several = len({r["path"] for r in among}) > 1
-    return f"{run}, epoch {record['epoch']:g}" if several else f"epoch {record['epoch']:g}"
+    return f"{run}, epoch {record['epoch']:.4g}" if several else f"epoch {record['epoch']:.4g}"
 
 
 def _sample(records: Records) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.coloring import Coloring, is_text
+from landscape_cli.plots.coloring import NO_VALUE, Coloring, is_text
 from landscape_cli.plots.legends import color_bar, fits_beside, handles, heading, height_below, outer_legend
 from landscape_cli.plots.style import COLORS, MARKERS, NARROW
 from landscape_cli.store.tables import Table
@@ -81,7 +81,7 @@ def legend_texts(shades: Coloring | None, curves: Sequence[Curve]) -> list[str]:
         return []
     counts = {int(shades.codes[curve.row]): _runs(curve) for curve in curves if curve.averaged}
     named = [f"{label}{counts.get(code, '')}" for code, label in enumerate(shades.labels)]
-    return [shades.column, *named, *(["no value"] if shades.missing.any() else [])]
+    return [shades.column, *named, *([NO_VALUE] if shades.missing.any() else [])]
 
 
 def _runs(curve: Curve) -> str:
@@ -110,7 +110,7 @@ def draw_legend(
                 if shades.codes[curve.row] >= 0:
                     entry = listed[int(shades.codes[curve.row])]
                     entry.set_linestyle(_LINES[number % len(_LINES)])
-                    if len(curve.x) > FEW:  # such a line has no markers
+                    if not _marked(curves):
                         entry.set_marker("")
         outer_legend(drawn, [heading(shades.column), *listed], below=not fits_beside(width, texts))
 
@@ -141,7 +141,13 @@ def draw_points(axes: Any, across: NDArray[np.float64], up: NDArray[np.float64],
         axes.scatter(across[chosen], up[chosen], s=12, c=rgba[chosen], marker=mark, linewidths=0, alpha=0.7, zorder=3)
 
 
+def _marked(curves: Sequence[Curve]) -> bool:
+    """Whether the points of curves are marked: those of all or of none, else a short curve would stand out."""
+    return max(len(curve.x) for curve in curves) <= FEW
+
+
 def _draw_means(axes: Any, means: Sequence[Curve], shades: Coloring | None) -> None:
+    marked = _marked(means)
     for number, (curve, (color, mark)) in enumerate(zip(means, _colors(shades, means), strict=True)):
         axes.fill_between(
             curve.x, curve.y - curve.spread, curve.y + curve.spread, color=color, alpha=0.18, linewidth=0, zorder=2
@@ -149,15 +155,16 @@ def _draw_means(axes: Any, means: Sequence[Curve], shades: Coloring | None) -> N
         # Its own kind of line too, for those who tell colours badly and for grey prints.
         axes.plot(
             curve.x, curve.y, _LINES[number % len(_LINES)], color=color, zorder=3,
-            marker=mark if len(curve.x) <= FEW else None, markersize=3.5, markeredgewidth=0,
+            marker=mark if marked or len(curve.x) == 1 else None, markersize=3.5, markeredgewidth=0,
         )  # fmt: skip
 
 
 def _draw_runs(axes: Any, lines: Sequence[Curve], shades: Coloring | None) -> None:
     alpha = min(0.9, max(0.25, 20 / len(lines)))
+    marked = _marked(lines)
     for curve, (color, mark) in zip(lines, _colors(shades, lines), strict=True):
         axes.plot(
-            curve.x, curve.y, color=color, marker=mark if len(curve.x) <= FEW else None, linewidth=1.1,
+            curve.x, curve.y, color=color, marker=mark if marked or len(curve.x) == 1 else None, linewidth=1.1,
             markersize=3.5, markeredgewidth=0, alpha=alpha, zorder=3,
         )  # fmt: skip
 

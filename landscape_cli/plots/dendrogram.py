@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import DataError, UsageError
-from landscape_cli.plots.coloring import Coloring, coloring, shortened
+from landscape_cli.plots.coloring import Coloring, categories, coloring, shortened
 from landscape_cli.plots.legends import fits_beside, handles, heading, height_below, outer_legend
 from landscape_cli.plots.style import COLORS, MISSING, figure, headline
 from landscape_cli.store.clusters import Clusters
@@ -18,7 +18,10 @@ STRIP = 0.17  # inches
 LEAST, MOST = 2, 7  # different values of a column that becomes a strip without being asked for
 STRIPS = 6  # of them at most
 # Columns that are no configuration.
-RESULTS = ("name", "key", "run", "checkpoints", "backwards", "index_first", "index_largest", "progress")
+RESULTS = (
+    "name", "key", "run", "checkpoints", "backwards", "index_first", "index_largest", "progress", "error", "loss",
+    "train_error", "train_loss", "test_error", "test_loss", "weight_norm",
+)  # fmt: skip
 
 
 def branches(clusters: Clusters) -> NDArray[np.float64]:
@@ -141,13 +144,17 @@ def importance_figure(
 
 
 def _telling(table: Table) -> list[str]:
-    """The columns of the configuration that tell leaves apart and can be read as colours."""
-    found = []
+    """The columns of the configuration that tell leaves apart and can be read as colours.
+
+    One that is different for each leaf groups none; of several that group the leaves alike, the first is enough.
+    """
+    found: dict[tuple[int, ...], str] = {}
     for name, values in table.columns.items():
-        different = len({value for value in values.tolist() if value == value and value != ""})
-        if name not in RESULTS and LEAST <= different <= MOST:
-            found.append(name)
-    return found[:STRIPS]
+        codes = categories(np.asarray(["" if value != value else value for value in values.tolist()], dtype=object))[1]
+        different = len(set(codes.tolist()) - {-1})
+        if name not in RESULTS and LEAST <= different <= min(MOST, len(table) - 1):
+            found.setdefault(tuple(codes.tolist()), name)
+    return list(found.values())[:STRIPS]
 
 
 def _strip(clusters: Clusters, name: str) -> Coloring:

@@ -83,7 +83,7 @@ class Embedded:
             told = embedding.settings
             return cls(
                 embedding.coordinates, np.empty(0), embedding.rows, TSNE,
-                note=f"{embedding.distance} distances, perplexity {told['used_perplexity']:g}, trustworthiness "
+                note=f"{embedding.distance} distances, perplexity {told['used_perplexity']:.3g}, trustworthiness "
                 f"{told['trustworthiness']:.3f}; only who is near whom means something",
             )  # fmt: skip
         return cls(
@@ -154,6 +154,12 @@ def label_of(embedded: Embedded, dim: int) -> str:
     sign = "+" if value > 0 else "−, imaginary" if value < 0 else "no extent"
     shown = f"{value:.3g}".replace("-", "−")
     return f"{name_of(embedded, dim)} (Σ{str(dim).translate(_SUBSCRIPTS)} = {shown}, {sign})"
+
+
+def values_of(embedded: Embedded, dims: Sequence[int]) -> str:
+    """The eigenvalues of some dimensions, for a caption: ``Σ₁ = 3.2, Σ₂ = −0.1``; empty where there are none."""
+    shown = (label_of(embedded, dim).partition(" (")[2].rpartition(", ")[0] for dim in dims)
+    return ", ".join(text.removesuffix(", −") for text in shown if text)
 
 
 def check_dims(embedded: Embedded, dims: Sequence[int], *, most: int = 3) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape_cli.plots.coloring import Coloring
+from landscape_cli.plots.coloring import NO_VALUE, Coloring
 from landscape_cli.plots.embedded import (
     AUTO,
     Embedded,
@@ -15,13 +15,15 @@ from landscape_cli.plots.embedded import (
     check_dims,
     extents,
     label_of,
+    name_of,
     one_scale,
     reference_rows,
     told_apart,
     tracks,
+    values_of,
 )
 from landscape_cli.plots.legends import color_bar, fits_beside, handles, heading, height_below, outer_legend
-from landscape_cli.plots.style import COLORS, MARKERS, MUTED, NARROW, figure, headline
+from landscape_cli.plots.style import COLORS, MARKERS, MISSING, MUTED, NARROW, figure, headline
 
 CROWD = 3000  # points above which vector formats hold them as pixels
 TRACK = "#9a9a9a"  # lines between models of several colours
@@ -80,7 +82,10 @@ def embedding_figure(
         entries = _draw_references(axes, embedded, points)
         _frame(axes, embedded, dims, points[finite])
         _legend(drawn, axes, shades, shapes, entries, below=below)
-        headline(axes, title or embedded.heading, caption(embedded, dims, points[finite]))
+        told = caption(embedded, dims, points[finite])
+        if solid and width < NARROW:
+            told = "; ".join(filter(None, (told, values_of(embedded, dims))))
+        headline(axes, title or embedded.heading, told)
     return drawn
 
 
@@ -148,7 +153,9 @@ def _frame(axes: Any, embedded: Embedded, dims: Sequence[int], shown: NDArray[np
     """Axes: their names, and one scale for all where that leaves something to see."""
     from matplotlib.ticker import MaxNLocator
 
-    labels = [label_of(embedded, dim) for dim in dims]
+    width = axes.figure.get_figwidth()
+    cramped = len(dims) == 3 and width < NARROW  # the caption has the eigenvalues there
+    labels = [name_of(embedded, dim) if cramped else label_of(embedded, dim) for dim in dims]
     ticked = [axes.xaxis, axes.yaxis]
     if len(dims) == 2:
         axes.set(xlabel=labels[0], ylabel=labels[1])
@@ -157,15 +164,18 @@ def _frame(axes: Any, embedded: Embedded, dims: Sequence[int], shown: NDArray[np
             axes.set_aspect("equal", adjustable="datalim")
     else:
         ticked.append(axes.zaxis)
-        axes.set(xlabel=labels[0], ylabel=labels[1], zlabel=labels[2])
-        axes.set_box_aspect(np.clip(extents(shown) / extents(shown).max(), 0.5, 1), zoom=0.88)
+        near = {"labelpad": -6.0} if cramped else {}
+        axes.set_xlabel(labels[0], **near)
+        axes.set_ylabel(labels[1], **near)
+        axes.set_zlabel(labels[2], **near)
+        axes.set_box_aspect(np.clip(extents(shown) / extents(shown).max(), 0.5, 1), zoom=0.98 if cramped else 0.84)
         axes.view_init(elev=24, azim=-58)
         for axis in ticked:
             axis.set_pane_color((1, 1, 1, 0))
-            axis.label.set_fontsize(7.5 if axes.figure.get_figwidth() >= NARROW else 6.5)
-        axes.tick_params(labelsize=7, pad=0)
+            axis.label.set_fontsize(7.5)
+        axes.tick_params(labelsize=6 if cramped else 7, pad=-3 if cramped else 0)
     for axis in ticked:
-        axis.set_major_locator(MaxNLocator(4 if axes.figure.get_figwidth() < NARROW else 5))
+        axis.set_major_locator(MaxNLocator(3 if cramped else 4 if width < NARROW else 5))
 
 
 def _legend(
@@ -175,6 +185,8 @@ def _legend(
     listed: list[Any] = []
     if shades is not None and shades.numeric:
         color_bar(drawn, axes, shades, below=drawn.get_figwidth() < NARROW)
+        if shades.missing.any():
+            listed += handles([(NO_VALUE, MISSING, MARKERS[0])])
     elif shades is not None:
         listed += [heading(shades.column), *handles(shades.entries())]
     if shapes is not None:

@@ -36,7 +36,9 @@ def heading(text: str) -> Any:
 
 
 def is_heading(entry: Any) -> bool:
-    """Whether a legend entry is a heading: it shows neither a line nor a marker."""
+    """Whether a legend entry is a heading: it shows neither a line nor a marker (nor a bar)."""
+    if not hasattr(entry, "get_marker"):
+        return False
     return bool(entry.get_linestyle() == "None" and entry.get_marker() in ("None", None, ""))
 
 

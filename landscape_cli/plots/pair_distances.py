@@ -1,18 +1,14 @@
-"""Distances between checkpoints: all pairs as a matrix, siblings against spawn time (Fort et al. 2020, Fig. 2–4)."""
+"""Distances between siblings against the time they were spawned (Fort et al. 2020, Fig. 2–4)."""
 
 import math
 import statistics
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.style import COLORS, MISSING, NARROW, figure, headline
-
-MANY = 24  # checkpoints of a matrix above which not each is named
+from landscape_cli.plots.style import COLORS, NARROW, figure, suptitle
 
 Records = Sequence[dict[str, Any]]
 
@@ -35,66 +31,14 @@ MEASURES = {
 }
 
 
-def matrix_figure(
-    records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
-) -> Any:
-    """Distances between all checkpoints, in order of run and time, as a matrix of colours.
-
-    Args:
-        records: Of one kind of distance (kernels: of one form). Pairs that were not measured stay grey.
-        title: By default what is drawn.
-        width: Inches.
-        height: Inches.
-
-    Returns:
-        A matplotlib figure.
-
-    Raises:
-        LandscapeError: If matplotlib is missing.
-        UsageError: If the records are of several kinds or forms, which are different quantities.
-    """
-    called = CALLED[only(records, "kind", "distances")]
-    if "form" in records[0]:
-        called += f", {only(records, 'form', 'kernel forms')} kernel"
-    items = {r[side]: (_run_of(r[side]), r.get(f"epoch_{side}")) for r in records for side in ("a", "b")}
-    names = sorted(items, key=lambda name: (items[name][0], items[name][1] is None, items[name][1] or 0.0, name))
-    place = {name: number for number, name in enumerate(names)}
-    values = np.full((len(names), len(names)), np.nan)
-    np.fill_diagonal(values, 0.0)
-    for record in records:
-        i, j = place[record["a"]], place[record["b"]]
-        values[i, j] = values[j, i] = record["distance"]
-    runs = [items[name][0] for name in names]
-    width = width or 4.8
-    with figure(width, height or 0.86 * width) as (drawn, axes):
-        shown = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", vmin=0.0, interpolation="nearest")
-        axes.set_facecolor(MISSING)
-        axes.grid(False)
-        bar = drawn.colorbar(shown, ax=axes, label=called, shrink=0.85)
-        bar.outline.set_visible(False)
-        ticks, labels = _ticks(names, items)
-        axes.set_xticks(
-            ticks, labels, rotation=90 if any(len(label) > 4 for label in labels) or len("  ".join(labels)) > 60 else 0
-        )
-        axes.set_yticks(ticks, labels)
-        for edge in range(1, len(runs)):
-            if runs[edge] != runs[edge - 1]:
-                axes.axhline(edge - 0.5, color="white", linewidth=1)
-                axes.axvline(edge - 0.5, color="white", linewidth=1)
-        if all(items[name][1] is not None for name in names):
-            axes.set(xlabel="epoch", ylabel="epoch")
-        who = runs[0] if len(set(runs)) == 1 else f"{len(set(runs))} runs"
-        headline(axes, title or f"{called.partition(',')[0]}", f"{who}, {len(names)} checkpoints")
-    return drawn
-
-
 def spawn_figure(
     records: Records, *, title: str | None = None, width: float | None = None, height: float | None = None
 ) -> Any:
     """Distances between siblings against the time they were spawned: a panel a measure, each pair and their mean.
 
     Args:
-        records: Of kind ``comparison``, or of one kind of distance; those without a spawn time are left out.
+        records: Of kind ``comparison``, or of one kind of distance; those that are not of siblings at one time are
+            left out, and of a pair at several times all but the last.
         title: By default what is drawn.
         width: Inches.
         height: Inches.
@@ -106,7 +50,7 @@ def spawn_figure(
         LandscapeError: If matplotlib is missing.
         UsageError: If no record has a spawn time.
     """
-    siblings = [record for record in records if record.get("spawn_epoch") is not None]
+    siblings = at_their_last(records)
     if not siblings:
         raise UsageError(
             "these pairs have no spawn time to be drawn against", "compare children: --pairs siblings; see also --kind"
@@ -134,10 +78,40 @@ def spawn_figure(
         told = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
         if axes.flat[0].get_legend_handles_labels()[0]:
             axes.flat[0].legend()
-        shown = title or f"Children at the end of training, {told} pair{'s' * (told != '1')} at each spawn time"
-        wrapped = textwrap.fill(shown, max(20, int(11.5 * drawn.get_figwidth())))
-        drawn.suptitle(wrapped, fontsize=9, fontweight="bold", x=0.02, ha="left")
+        told = f"{told} pair{'s' * (told != '1')} at each spawn time"
+        suptitle(drawn, title or f"{told_time(siblings)}, {told}")
     return drawn
+
+
+def at_their_last(records: Records) -> list[dict[str, Any]]:
+    """The pairs of siblings at one time of both; of a pair that was measured at several times, the last.
+
+    Two times of one child have a spawn time in common too: they are no siblings.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for number, record in enumerate(records):
+        a, b = (run_of(str(record.get(side, number))) for side in "ab")
+        same_time = record.get("step_a") == record.get("step_b") and record.get("step", 0) is not None
+        if record.get("spawn_epoch") is None or not same_time or (a == b and "a" in record):
+            continue
+        names = ("kind", "spawn_epoch", "split", "layer", "form")
+        key = (a, b, *(record.get(name) for name in names))
+        if key not in found or _time(record) >= _time(found[key]):
+            found[key] = record
+    return list(found.values())
+
+
+def _time(record: dict[str, Any]) -> float:
+    """When a pair was measured."""
+    known = (record.get(name) for name in ("step", "step_a", "epoch", "epoch_a"))
+    return float(next((time for time in known if time is not None), 0.0))
+
+
+def told_time(siblings: Records) -> str:
+    """Whom a figure of siblings is of, and at what time of theirs."""
+    epochs = {record.get("epoch", record.get("epoch_a")) for record in siblings}
+    (epoch, *others) = epochs
+    return f"Children at epoch {epoch:.4g}" if epoch is not None and not others else "Children at their last epoch"
 
 
 def _panels(records: Records) -> list[tuple[str, dict[float, list[float]]]]:
@@ -145,7 +119,11 @@ def _panels(records: Records) -> list[tuple[str, dict[float, list[float]]]]:
     panels: dict[str, dict[float, list[float]]] = {}
     for record in records:
         found = (
-            [(called, factor * record[name]) for name, (called, factor) in MEASURES.items() if name in record]
+            [
+                (called, factor * record[name])
+                for name, (called, factor) in MEASURES.items()
+                if record.get(name) is not None
+            ]
             if record["kind"] == "comparison"
             else [(CALLED[record["kind"]], record["distance"])]
         )
@@ -154,14 +132,19 @@ def _panels(records: Records) -> list[tuple[str, dict[float, list[float]]]]:
     return list(panels.items())
 
 
+def _has(record: dict[str, Any], name: str) -> bool:
+    return record.get(name) is not None
+
+
 def _against_time(axes: Any, epochs: Sequence[float], values: dict[float, list[float]], label: str) -> None:
     """Each pair, mean and standard deviation; spawn times at equal steps, as early ones lie close together."""
     ticks = [epochs.index(epoch) for epoch in values]
     order = np.argsort(ticks)
     means = np.asarray([statistics.fmean(values[e]) for e in values])[order]
     spread = np.asarray([_spread(values[e]) for e in values])[order]
+    below = np.minimum(spread, np.maximum(means, 0))
     axes.errorbar(
-        np.asarray(ticks)[order], means, yerr=[np.minimum(spread, means), spread] if spread.any() else None,
+        np.asarray(ticks)[order], means, yerr=[below, spread] if spread.any() else None,
         color=COLORS[0], marker="o", markersize=4, capsize=3, zorder=3,
         label="mean ± s.d." if spread.any() else None,
     )  # fmt: skip
@@ -171,8 +154,7 @@ def _against_time(axes: Any, epochs: Sequence[float], values: dict[float, list[f
     step = -(-len(epochs) // (4 if axes.get_figure().get_figwidth() < NARROW else 8))
     shown = range(0, len(epochs), step)
     axes.set_xticks(list(shown), [f"{epochs[k]:.4g}" for k in shown])
-    small = axes.get_figure().get_figwidth() < NARROW
-    axes.set_title(textwrap.fill(label, 22) if small else label, fontsize=7 if small else 8)
+    axes.set_title(label, fontsize=7 if axes.get_figure().get_figwidth() < NARROW else 8)
     top = axes.get_ylim()[1]
     axes.set_ylim(means[np.isfinite(means)].min(initial=0.0) - 0.03 * top, top)
 
@@ -208,14 +190,10 @@ def short(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-def _run_of(name: str) -> str:
+def run_of(name: str) -> str:
+    """The run of a checkpoint.
+
+    >>> run_of("runs/a@2ep"), run_of("runs/a")
+    ('runs/a', 'runs/a')
+    """
     return name.rpartition("@")[0] or name
-
-
-def _ticks(names: Sequence[str], items: dict[str, tuple[str, float | None]]) -> tuple[NDArray[np.int64], list[str]]:
-    """Which checkpoints are named beside the matrix: by epoch where that is known, of many only some."""
-    step = -(-len(names) // MANY)
-    places = np.arange(0, len(names), step)
-    shown = [names[k] for k in places.tolist()]
-    epochs = [items[name][1] for name in shown]
-    return places, [short(name) if e is None else f"{e:.4g}" for name, e in zip(shown, epochs, strict=True)]

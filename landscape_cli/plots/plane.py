@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from landscape_cli.plots.plane_mesh import Shown, axis_labels, chosen, mesh
-from landscape_cli.plots.style import COLORS, MUTED, figure
+from landscape_cli.plots.style import COLORS, MUTED, NARROW, figure
 from landscape_cli.store.planes import StoredPlane
 
 LEVELS = 16
@@ -46,7 +46,7 @@ def plane_figure(
     """
     panels = chosen(plane, color, log)
     count = len(panels)
-    columns = min(count, 2 if count in (2, 4) else 3)
+    columns = 1 if width is not None and width < NARROW else min(count, 2 if count in (2, 4) else 3)
     rows = -(-count // columns)
     ratio = min(1.6, max(0.45, float(np.ptp(plane.y) / np.ptp(plane.x))))
     width = width or (4.4 if count == 1 else 7.6)

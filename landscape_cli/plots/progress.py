@@ -29,7 +29,13 @@ from landscape_cli.store.tables import Table
 TIMES = ("epoch", "step")
 RUN = "run"
 # Progress measures arcs of the geodesic; distances to its ends are Bhattacharyya's.
-UNITS_OF = {"distance_to_geodesic": "rad", "truth": "nats", "ignorance": "nats", "loss": "nats"}
+UNITS_OF = {
+    "distance_to_geodesic": "rad",
+    "truth": "nats",
+    "ignorance": "nats",
+    "loss": "nats",
+    "error": "share of samples",
+}
 
 
 def progress_figure(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landscape_cli.errors import DataError, LandscapeError, UsageError
+from landscape_cli.plots.entries import check
 from landscape_cli.store.hdf5 import open_hdf5
 from landscape_cli.store.runs import is_run
 from landscape_cli.store.tables import read_table
@@ -26,6 +27,9 @@ Kind = Literal[
     "plane",
     "hessian",
     "escape",
+    "distances",
+    "predictions",
+    "curve",
 ]
 Figure = Literal[
     "training",
@@ -53,6 +57,8 @@ Figure = Literal[
     "density",
     "overlap",
     "escape",
+    "models",
+    "curve",
 ]
 
 # The figures of each kind of result; the first is drawn unless another is asked for.
@@ -70,6 +76,9 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "plane": ("plane", "surface"),
     "hessian": ("sharpness", "density", "overlap"),
     "escape": ("escape",),
+    "distances": ("matrix",),
+    "predictions": ("models",),
+    "curve": ("curve",),
 }
 # What the kinds of records mean: those of the second column are drawn themselves, those of the first name a file.
 FILES: dict[str, Kind] = {
@@ -77,6 +86,8 @@ FILES: dict[str, Kind] = {
     "trajectories": "trajectories",
     "clusters": "clusters",
     "plane": "plane",
+    "distances": "distances",
+    "predictions": "predictions",
 }
 RECORDS: dict[str, Kind] = {
     "run": "run",
@@ -84,6 +95,7 @@ RECORDS: dict[str, Kind] = {
     "barrier": "barrier",
     "path-point": "barrier",
     "barrier-summary": "barrier",
+    "curve": "curve",
     "weight-distance": "pair-distance",
     "relu-distance": "pair-distance",
     "function-distance": "pair-distance",
@@ -97,17 +109,11 @@ RECORDS: dict[str, Kind] = {
     "escape": "escape",
 }
 # Results of which there is no figure, and the way to one.
-FIRST = {
-    "predictions": "landscape progress {0} | landscape plot, or: landscape distances {0} | landscape inpca | landscape "
-    "plot",
-    "distances": "landscape inpca {0} | landscape plot",
-    "curve": "landscape barrier --along {0} --curve-out points.jsonl, then landscape plot points.jsonl",
-    "checkpoint": "landscape predict {0} | landscape progress | landscape plot",
-}
+FIRST = {"checkpoint": "landscape predict {0} | landscape progress | landscape plot"}
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DRAWN = (
-    "figures are drawn of embeddings, trajectories, clusters, progress, barriers, planes, kernels, linearised "
-    "training, curvature and escape thresholds"
+    "figures are drawn of runs, predictions, distances, embeddings, trajectories, clusters, progress, barriers, "
+    "curves, planes, kernels, linearised training, curvature and escape thresholds"
 )
 
 
@@ -214,8 +220,10 @@ def _file(path: Path) -> list[Result]:
             with open_hdf5(path) as content:
                 return [_of_kind(str(content.attrs.get("kind", "")), path, f"{path}")]
         if path.suffix == ".csv":
-            records = [{"kind": "progress", **row} for row in read_table(path).rows()]
-            return [Result(_record_kind(str(row["kind"]), row, f"{path}"), path, [row]) for row in records]
+            records = [{"kind": "progress", **_unfolded(row)} for row in read_table(path).rows()]
+            if not records:
+                raise DataError(f"{path} has a line of names and no record")
+            return [_of_record(row, f"{path}: row {number}", DataError, path) for number, row in enumerate(records, 1)]
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise DataError(f"{path} is neither an HDF5 file nor a file of records", DRAWN) from None
@@ -243,7 +251,27 @@ def _line(line: str, place: str, error: type[LandscapeError], source: Path | Non
     kind = str(record.get("kind") or "")
     if kind in FILES and isinstance(record.get("path"), str):
         return _file(Path(record["path"]))
-    return [Result(_record_kind(kind, record, place), source, [record])]
+    return [_of_record(record, place, error, source)]
+
+
+def _of_record(record: dict[str, Any], place: str, error: type[LandscapeError], source: Path | None) -> Result:
+    kind = _record_kind(str(record.get("kind") or ""), record, place)
+    check(record, place, error)
+    return Result(kind, source, [record])
+
+
+def _unfolded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of CSV with what is nested in it as lists and objects again."""
+    return {
+        name: _nested(value) if isinstance(value, str) and value[:1] in "[{" else value for name, value in row.items()
+    }
+
+
+def _nested(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _record_kind(kind: str, record: dict[str, Any], place: str) -> Kind:

@@ -78,10 +78,12 @@ def figure(width: float, height: float, **subplots: Any) -> Iterator[tuple[Any, 
         part = _PART.get()
         if part is not None:
             yield part, part.subplots(**subplots)
+            fit(part)
             return
         drawn = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawn)
         yield drawn, drawn.subplots(**subplots)
+        fit(drawn)
 
 
 def collage(
@@ -93,6 +95,8 @@ def collage(
     title: str | None = None,
 ) -> Any:
     """Several figures as the parts of one, lettered from A on; each in the first row that has room for it.
+
+    Where a row has room left, its last figure takes it.
 
     Args:
         panels: What draws each, and how many columns it takes; the size that it asks for is not heard.
@@ -118,6 +122,9 @@ def collage(
         taken[row] += span
     places.sort(key=lambda place: place[:2])
     rows = len(taken)
+    for number, (row, column, span, panel) in enumerate(places):
+        if column + span == taken[row]:  # the last of its row
+            places[number] = (row, column, columns - column, panel)
     with figure(width, rows * row_height + (0.3 if title else 0), squeeze=False) as (drawn, axes):
         axes[0, 0].remove()
         drawn.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
@@ -141,11 +148,41 @@ def collage(
     return drawn
 
 
+def fit(drawn: Any) -> None:
+    """Break titles and names of axes that are longer than the room for them; :func:`figure` does it at its end."""
+    whole = drawn.get_figure(root=True)
+    whole.get_layout_engine().execute(whole)
+    flat = [axes for axes in drawn.axes if axes.get_visible() and axes.name != "3d"]
+    for axes in flat:
+        box = axes.get_window_extent()
+        beside = [other.get_window_extent() for other in flat if other is not axes]
+        ends = [one.x0 for one in beside if one.x0 > box.x1 and one.y0 < box.y1 and one.y1 > box.y0]
+        right = min([drawn.bbox.x1, *ends])
+        for title in (axes.title, axes._left_title):
+            _break(title, title.get_window_extent().width, right - box.x0)
+        name = axes.xaxis.label.get_window_extent()
+        inside = 2 * min((box.x0 + box.x1) / 2 - drawn.bbox.x0, right - (box.x0 + box.x1) / 2)
+        _break(axes.xaxis.label, name.width, inside)
+        _break(axes.yaxis.label, axes.yaxis.label.get_window_extent().height, 1.02 * box.height)
+
+
+def _break(text: Any, length: float, room: float) -> None:
+    """Break a text at spaces into lines that have room, if it has not; what is broken already stays so."""
+    shown = text.get_text()
+    if shown.strip() and "\n" not in shown and length > room > 0:
+        text.set_text(textwrap.fill(shown, max(8, int(len(shown) * room / length)), break_long_words=False))
+
+
+def suptitle(drawn: Any, title: str) -> None:
+    """A title above all panels of a figure, broken to fit."""
+    wrapped = textwrap.fill(title, max(20, int(11.5 * drawn.get_figwidth())))
+    drawn.suptitle(wrapped, fontsize=9, fontweight="bold", x=0.02, ha="left")
+
+
 def headline(axes: Any, title: str, caption: str | None = None) -> None:
     """A title and, smaller, what else a reader must know, broken to fit: the last thing that a figure gets."""
     drawn = axes.get_figure()
-    whole = axes.get_figure(root=True)
-    whole.get_layout_engine().execute(whole)  # places the axes and legends
+    fit(drawn)  # places the axes and legends too
     place = axes.get_position()
     left = place.x0
     edges = [(legend.get_window_extent().x0 - drawn.bbox.x0) / drawn.bbox.width for legend in drawn.legends]

@@ -187,8 +187,10 @@ def test_a_clustering(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (["broken.jsonl"], 1, "broken.jsonl: line 2 is no JSON record"),
         (["list.jsonl"], 1, "neither an HDF5 file nor a file of records"),
         (["noise.bin"], 1, "neither an HDF5 file nor a file of records"),
-        (["predictions.h5"], 2, "landscape progress predictions.h5 | landscape plot"),
-        (["distances.h5"], 2, "landscape inpca distances.h5 | landscape plot"),
+        (["predictions.h5"], 1, "predictions.h5"),
+        (["distances.h5"], 1, "distances.h5"),
+        (["names.csv"], 1, "a line of names and no record"),
+        (["short.jsonl"], 1, "short.jsonl: line 1 is a barrier record without 'a'"),
         (["foreign.h5"], 2, "holds nothing that this toolkit wrote"),
         (["run.jsonl"], 2, "line 1 is a record of kind 'checkpoint'"),
         (["progress.jsonl", "--x", "hours"], 2, "'landscape progress --columns hours' puts it into the records"),
@@ -208,6 +210,8 @@ def test_what_is_wrong_is_named(
     (tmp_path / "list.jsonl").write_text("[1, 2]\n")
     (tmp_path / "noise.bin").write_bytes(bytes(range(128, 256)))
     lines(tmp_path / "run.jsonl", [{"kind": "checkpoint", "path": "runs/a"}])
+    lines(tmp_path / "short.jsonl", [{"kind": "barrier"}])
+    (tmp_path / "names.csv").write_text("name,epoch,progress\n")
     (tmp_path / "folder.png").mkdir()
     for name in ("predictions", "distances", "foreign"):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
@@ -221,10 +225,10 @@ def test_what_is_wrong_is_named(
 def test_empty_and_wrong_pipes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     piped(monkeypatch, "")
     assert "nothing came through the pipe" in cli("plot").err
-    piped(monkeypatch, json.dumps({"kind": "distances", "path": "d.h5"}) + "\n")
+    piped(monkeypatch, json.dumps({"kind": "checkpoint", "path": "a@2ep"}) + "\n")
     done = cli("plot")
-    assert (done.status, "line 1 of the input is a record of kind 'distances'" in done.err) == (2, True)
-    assert "landscape inpca d.h5 | landscape plot" in done.err
+    assert (done.status, "line 1 of the input is a record of kind 'checkpoint'" in done.err) == (2, True)
+    assert "landscape predict a@2ep | landscape progress | landscape plot" in done.err
     piped(monkeypatch, "{broken\n")
     assert "line 1 of the input is no JSON record" in cli("plot").err
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)

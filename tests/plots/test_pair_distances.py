@@ -1,14 +1,21 @@
 """Siblings against spawn time: what is drawn is what the records say."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.pair_distances import matrix_figure, spawn_figure
+from landscape_cli.plots.barrier import curve_figure
+from landscape_cli.plots.matrices import matrix_figure, stored_matrix_figure
+from landscape_cli.plots.pair_distances import at_their_last, spawn_figure
 from landscape_cli.plots.recognise import Result
+from landscape_cli.store.matrices import Matrix
+from landscape_cli.store.matrix_writing import MatrixHead, write_matrix
+from landscape_cli.store.tables import Table
 from tests.conftest import SAMPLES, Cli
 
 pytest.importorskip("matplotlib", reason="figures are an extra")
@@ -65,10 +72,86 @@ def test_a_distance_without_a_value_leaves_a_gap() -> None:
         drawn.canvas.draw()
 
 
-def test_logit_gradients_are_drawn_and_a_curve_says_how(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_of_distances_and_a_stored_matrix_are_one_picture(cli: Cli, tmp_path: Path) -> None:
+    matrix = tmp_path / "m.h5"
+    done = cli(
+        "weight-dist", SAMPLES / "parent", "--at", "all", "--pairs", "all", "-o", tmp_path / "w.jsonl",
+        "--matrix", matrix,
+    )  # fmt: skip
+    assert [record["epoch_b"] for record in done.records] == [8.0, 15.0, 15.0]
+    for file in (tmp_path / "w.jsonl", matrix):
+        assert cli("plot", file, "-o", tmp_path / f"{file.stem}.svg").records[0]["figure"] == "matrix"
+    drawn = [
+        matrix_figure(done.records).axes[0].images[0].get_array(),
+        stored_matrix_figure(Matrix.open(matrix)).axes[0].images[0].get_array(),
+    ]
+    assert np.array_equal(*drawn)
+    by_hand = [[0, *(r["distance"] for r in done.records[:2])], [0, 0, done.records[2]["distance"]], [0, 0, 0]]
+    np.testing.assert_array_equal(drawn[0], np.asarray(by_hand) + np.asarray(by_hand).T)
+
+
+def test_logit_gradients_are_drawn(cli: Cli, tmp_path: Path) -> None:
     done = cli("gradient-dist", SAMPLES / "parent", "--at", "all", "--samples", "30", "-o", tmp_path / "g.jsonl")
     assert [record["epoch_b"] for record in done.records] == [8.0, 15.0, 15.0]
     assert cli("plot", tmp_path / "g.jsonl", "-o", tmp_path / "g.svg").records[0]["figure"] == "matrix"
-    (tmp_path / "c.jsonl").write_text('{"kind": "curve", "path": "runs/curve"}\n')
-    refused = cli("plot", tmp_path / "c.jsonl")
-    assert (refused.status, "barrier --along runs/curve --curve-out" in refused.err) == (2, True)
+
+
+def test_a_curve_stands_beside_the_line(cli: Cli, tmp_path: Path) -> None:
+    record = {"kind": "curve", "path": "runs/curve", "split": "test", "error_sup": 0.1, "line_error_sup": 0.3}
+    (tmp_path / "c.jsonl").write_text(json.dumps(record) + "\n")
+    assert cli("plot", tmp_path / "c.jsonl").records[0]["figure"] == "curve"
+    line, curve = curve_figure([record]).axes[0].containers
+    assert (line[0].get_width(), curve[0].get_width()) == pytest.approx((30, 10))
+    broken = {name: value for name, value in record.items() if name != "line_error_sup"}
+    (tmp_path / "c.jsonl").write_text(json.dumps(broken) + "\n")
+    assert "is a curve record without 'line_error_sup'" in cli("plot", tmp_path / "c.jsonl").err
+
+
+def test_of_a_pair_at_several_times_the_last_is_drawn() -> None:
+    """Else a mean over times stood for one over pairs."""
+    base = {"kind": "relu-distance", "spawn_epoch": 1.0, "split": "test"}
+    records = [
+        base | {"a": f"a{n}@{e:g}ep", "b": f"b{n}@{e:g}ep", "step_a": e, "step_b": e, "epoch_a": e, "distance": d}
+        for n, e, d in ((0, 2.0, 0.9), (0, 4.0, 0.2), (1, 4.0, 0.4), (1, 2.0, 0.8))
+    ]
+    records.append(base | {"a": "a0@2ep", "b": "a0@4ep", "step_a": 2, "step_b": 4, "distance": 9.0})  # of one child
+    assert [r["distance"] for r in at_their_last(records)] == [0.2, 0.4]
+    drawn = spawn_figure(records)
+    assert drawn.axes[0].containers[0].lines[0].get_ydata() == pytest.approx([0.3])
+    assert drawn.get_suptitle() == "Children at epoch 4, 2 pairs at each spawn time"
+    moved = [{**record, "epoch_a": n} for n, record in enumerate(records[1:3])]
+    assert spawn_figure(moved).get_suptitle().startswith("Children at their last epoch, 2 pairs")
+
+
+def test_a_distance_a_little_below_zero_is_drawn() -> None:
+    """Rounding makes kernel distances of −1e-9; a spread must not become negative by it."""
+    records = [
+        {"kind": "kernel-distance", "a": f"a{n}", "b": f"b{n}", "distance": d, "spawn_epoch": 1.0}
+        for n, d in enumerate((-1e-9, -3e-9))
+    ]
+    spawn_figure(records).canvas.draw()
+    matrix = matrix_figure([{**records[0], "spawn_epoch": None}])
+    assert matrix.axes[0].images[0].get_clim()[0] == -1e-9
+
+
+def test_rows_of_a_stored_matrix_are_in_order_of_run_and_time(tmp_path: Path) -> None:
+    rows = [
+        {"name": f"{run}@{epoch}", "run": run, "epoch": epoch, "reference": reference}
+        for run, epoch, reference in (("b", 1.0, ""), ("", None, "truth"), ("a", 8.0, ""), ("a", 2.0, ""))
+    ]
+    values = np.arange(16.0).reshape(4, 4)
+    values = values + values.T
+    values[0, 1] = values[1, 0] = np.inf
+    table = Table.from_rows(rows)
+    write_matrix(
+        tmp_path / "m.h5", values,
+        MatrixHead(distance="bhattacharyya", rows=table, cols=table, symmetric=True, samples=3, classes=2),
+    )  # fmt: skip
+    drawn = stored_matrix_figure(Matrix.open(tmp_path / "m.h5"))
+    order = [3, 2, 0, 1]
+    image = drawn.axes[0].images[0].get_array()
+    expected = values[np.ix_(order, order)]
+    np.testing.assert_array_equal(np.ma.filled(image, np.inf), expected)
+    assert [tick.get_text() for tick in drawn.axes[0].get_yticklabels()] == ["a", "b", "references"]
+    assert drawn.axes[1].get_ylabel() == "bhattacharyya distance (nats)"
+    assert "2 runs, 4 rows; grey" in drawn.axes[0].texts[0].get_text()

@@ -21,6 +21,7 @@ from landscape_cli.plots.surface import surface_figure, surface_page
 from landscape_cli.store.planes import StoredPlane
 from landscape_cli.store.tables import Table
 from tests.conftest import Cli
+from tests.plots.made_results import barrier_records
 from tests.plots.test_prediction_figures import EVIL, Reader, data_of, in_browser
 
 X, Y = np.linspace(-1, 2, 9), np.linspace(0, 1, 9)
@@ -199,7 +200,7 @@ def test_from_the_shell(cli: Cli, tmp_path: Path) -> None:
     refused = cli("plot", path, "--where", "x > 1")
     assert (refused.status, "--where means nothing for figure 'plane'" in refused.err) == (2, True)
     barriers = tmp_path / "b.jsonl"
-    barriers.write_text('{"kind": "barrier", "a": "x", "b": "y", "split": "test"}\n')
+    barriers.write_text(json.dumps(barrier_records()[0][0]) + "\n")
     for option in ("--log", "--linear"):
         assert "--log means nothing for figure 'barrier'" in cli("plot", barriers, option).err
 

@@ -340,7 +340,8 @@ def trajectories(tmp_path: Path) -> Trajectories:
 def test_averages_over_groups_are_drawn_as_stored(trajectories: Trajectories) -> None:
     drawn = trajectories_figure(trajectories)
     geodesic, width = drawn.axes
-    assert (geodesic.get_ylabel(), width.get_ylabel()) == ("distance to the geodesic (nats)", "tube width (nats)")
+    labels = tuple(" ".join(axes.get_ylabel().split()) for axes in (geodesic, width))  # broken where they are long
+    assert labels == ("distance to the geodesic (nats)", "tube width (nats)")
     assert (geodesic.get_xlabel(), geodesic.get_xlim()) == ("progress", (0, 1))
     for number, line in enumerate(geodesic.lines):
         np.testing.assert_allclose(line.get_xydata(), [[i, number + i] for i in (0.25, 0.5, 0.75)])
@@ -401,7 +402,7 @@ def test_strips_stand_under_their_leaves() -> None:
 
 def test_columns_that_tell_leaves_apart_become_strips() -> None:
     drawn = dendrogram_figure(clusters())
-    assert [tick.get_text() for tick in drawn.axes[1].get_yticklabels()] == ["arch", "seed", "loss"]
+    assert [tick.get_text() for tick in drawn.axes[1].get_yticklabels()] == ["arch", "seed"]  # each loss is its own
     assert texts(drawn)[:4] == ["arch:", "x", "y", "z"]
     assert not dendrogram_figure(clusters(), columns=[]).legends
     with pytest.raises(UsageError, match="no column 'arhc'"):

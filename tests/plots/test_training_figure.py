@@ -31,7 +31,10 @@ def test_from_the_shell_beside_the_run(cli: Cli, parent: Path) -> None:
     assert (record["figure"], Path(record["path"])) == ("training", parent.with_name("parent-training.png"))
     assert Path(record["path"]).stat().st_size > 10_000
     assert cli("plot", parent, SAMPLES / "early-a", "-o", parent / "two.svg").status == 0
-    refused = cli("plot", SAMPLES, "-o", parent / "x.png")
+    (folder,) = cli("plot", SAMPLES, SAMPLES / "early-a", "-o", parent / "all.svg").records
+    assert (folder["figure"], folder["source"]) == ("training", "the run records")
+    assert "5 runs" in (parent / "all.svg").read_text()  # early-a is no repeat of itself
+    refused = cli("plot", parent / "checkpoints", "-o", parent / "x.png")
     assert (refused.status, "is a folder, no result" in refused.err) == (1, True)
 
 

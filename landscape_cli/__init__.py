@@ -7,6 +7,7 @@ package loads neither torch nor numpy; a name does so when it is asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape_cli.api.alignment import align as align
     from landscape_cli.api.answers import evaluate as evaluate
     from landscape_cli.api.answers import function_distance as function_distance
     from landscape_cli.api.answers import predict as predict
@@ -46,6 +47,7 @@ _HOMES = {
     "plane": "api.paths",
     "weight_distance": "api.weights",
     "relu_distance": "api.weights",
+    "align": "api.alignment",
     "hessian_eigenvalues": "api.curvature",
     "hessian_trace": "api.curvature",
     "hessian_density": "api.curvature",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from landscape_cli.compute.device import math_mode
@@ -16,7 +15,7 @@ from landscape_cli.compute.weights.activation_matching import match_activations
 from landscape_cli.compute.weights.alignment_choices import ACTIVATION_SAMPLES, RESTARTS, AlignMethod, Similarity
 from landscape_cli.compute.weights.distances import weight_distance
 from landscape_cli.compute.weights.matching import match_weights
-from landscape_cli.compute.weights.permutation_tracing import trace_permutations
+from landscape_cli.compute.weights.permutation_tracing import logit_difference, trace_permutations
 from landscape_cli.compute.weights.permutations import Permutation, PermutationGraph, moved_units
 from landscape_cli.errors import NetworkError
 from landscape_cli.jobs.bench import Bench, Setup
@@ -26,7 +25,6 @@ from landscape_cli.store.checkpoints import Checkpoint
 
 VERSION = 1  # of the alignment: raised when it finds other permutations, so that what is kept is not mixed
 CHECKED = 8  # samples on which the aligned network is compared with the one it was made from
-TOLERANCE = 1e-8  # relative to the largest logit, in float64
 
 Progress = Callable[[int, int], None]
 
@@ -203,27 +201,10 @@ class Aligner:
         }
 
     def _difference(self, setup: Setup, second: Mapping[str, Tensor], moved: Mapping[str, Tensor]) -> float:
-        """The largest difference between logits before and after, in float64 on a few training samples.
-
-        Raises:
-            NetworkError: If it is no rounding error.
-        """
+        """The largest difference between logits before and after, on a few training samples; refused if it is large."""
         part = setup.data.train.take(np.arange(min(CHECKED, len(setup.data.train))))
         samples = samples_of(part, setup.normalization, self.bench.where)
-        x = samples.normalized(samples.inputs).to("cpu", torch.float64)
-        trial = deepcopy(setup.network).to(device="cpu", dtype=torch.float64).eval()
-        outputs = []
-        with torch.no_grad():
-            for state in (second, moved):
-                trial.load_state_dict(dict(state))
-                outputs.append(trial(x))
-        difference = float((outputs[0] - outputs[1]).abs().max())
-        if difference > TOLERANCE * max(1.0, float(outputs[0].abs().max())):
-            raise NetworkError(
-                f"the aligned network does not compute what it was made from: logits differ by {difference:.2g}",
-                "does its forward pass depend on values of activations?",
-            )
-        return difference
+        return logit_difference(setup.network, second, moved, samples.normalized(samples.inputs))
 
 
 def _named(graph: PermutationGraph, permutations: list[Permutation]) -> dict[str, list[int]]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import landscape_cli as landscape
 from landscape_cli.compute.predictions.choices import IndexName
 from landscape_cli.compute.streams import stream
+from landscape_cli.compute.weights.alignment_choices import AlignMethod
 from landscape_cli.store.planes import StoredPlane
 from landscape_cli.store.trajectories import Trajectories
 from tests.conftest import SAMPLES, TRAIN, Cli
@@ -73,6 +74,23 @@ def test_plane(cli: Cli, tmp_path: Path) -> None:
     assert np.array_equal(stored.y, found.y)
     assert np.array_equal(stored.values["test"]["error"], found.error)
     assert np.array_equal(stored.values["test"]["loss"], found.loss)
+
+
+@pytest.mark.parametrize("method", ["weights", "activations"])
+def test_alignment(cli: Cli, tmp_path: Path, method: AlignMethod) -> None:
+    """And the barrier that is left."""
+    out = tmp_path / "aligned.safetensors"
+    (record,) = cli("align", A, B, "--method", method, "-o", out, "--device", "cpu").records
+    a, b = pair()
+    found = landscape.align(a, b, landscape.load_samples(A, "train"), method=method)
+    assert (found.before.distance, found.after.distance) == (record["distance_before"], record["distance"])
+    assert (found.moved, found.units) == (record["moved"], record["units"])
+    stored = landscape.load_checkpoint(out)
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in stored.items())
+    options = ("--points", "3", "--refine", "0", "--split", "test", "--device", "cpu")
+    (left,) = cli("barrier", A, B, "--align", method, *options).records
+    test = landscape.load_samples(A)
+    assert landscape.barrier(a, found.state, test, points=3, refine=0).loss.sup == left["loss_sup"]
 
 
 def test_weight_and_relu_and_function_distance(cli: Cli) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 import landscape_cli as landscape
+from landscape_cli.compute.weights.alignment_choices import AlignMethod
 from tests.api.made import X, Y, net, normed
 
 EXACT = X.double()
@@ -115,6 +116,23 @@ def test_gradients_of_what_trains_alone() -> None:
     assert torch.equal(landscape.gradient_centroids(a, (X, Y)), whole[:, -21:])
     with pytest.raises(landscape.LandscapeError, match="do not train the same weights"):
         landscape.gradient_distance(a, net(1).double(), (X, Y))
+
+
+@pytest.mark.parametrize("method", ["weights", "activations"])
+def test_a_permuted_copy_is_brought_back(method: AlignMethod) -> None:
+    """To the last bit, with batch norm between, and the line between the two is then flat."""
+    a = normed()
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
+    b = {name: tensor.clone() for name, tensor in a.state_dict().items()}
+    for name in ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var"):
+        b[name] = b[name][order]
+    b["3.weight"] = b["3.weight"][:, order]
+    assert landscape.barrier(a, b, (X, Y), bn="lerp", points=5).loss.sup > 1e-3
+    found = landscape.align(a, b, (X, Y), method=method)
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in a.state_dict().items())
+    assert (found.before.distance > 1, found.after.distance, found.units) == (True, 0, 6)
+    assert found.moved == int((order != torch.arange(6)).sum())
+    assert landscape.barrier(a, found.state, (X, Y), bn="lerp", points=5).loss.sup == 0
 
 
 def test_kernels_of_two_architectures_have_a_distance() -> None:

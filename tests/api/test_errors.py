@@ -201,6 +201,11 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: landscape.gradient_centroids(net(), (X, Y), precision="bf16"),
         "gradients are not taken in bf16",
     ),
+    "nothing to permute": (
+        lambda: landscape.align(nn.Linear(4, 3), nn.Linear(4, 3), (X, Y)),
+        "no hidden units that may be permuted",
+    ),
+    "alignment": (lambda: landscape.align(net(), net(1), (X, Y), method="otfusion"), "there is no method='otfusion'"),  # type: ignore[arg-type]
     "grid": (lambda: landscape.plane(net(), net(1), net(2), (X, Y), grid=(3, 1)), "grid is 1"),
     "margin": (lambda: landscape.plane(net(), net(1), net(2), (X, Y), margin=-1), "margin=-1"),
     "refine": (lambda: landscape.barrier(net(), net(1), (X, Y), refine=-1), "refine is -1"),

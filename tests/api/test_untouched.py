@@ -63,6 +63,8 @@ CALLS: dict[str, Call] = {
     "plane": lambda n, d: landscape.plane(*n, d, bn_data=d, grid=2).loss.tolist(),
     "weight_distance": lambda n, d: landscape.weight_distance(n[0], n[1]),
     "relu_distance": lambda n, d: landscape.relu_distance(n[0], n[1], d),
+    "align": lambda n, d: landscape.align(n[0], n[1], d).after,
+    "align-activations": lambda n, d: landscape.align(n[0], n[1], d, method="activations").after,
     "function_distance": lambda n, d: landscape.function_distance(n[0], n[1], d),
     "predict": lambda n, d: landscape.predict(n, d).log_probs.tolist(),
     "tangent_kernel": lambda n, d: landscape.tangent_kernel(n[0], d, state=n[1]).values.tolist(),

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from landscape_cli.compute.weights.permutation_labels import INPUT, Labels, key, mix, places
 from landscape_cli.compute.weights.permutation_rules import Rules
 from landscape_cli.compute.weights.permutation_uses import Uses
-from landscape_cli.compute.weights.permutations import PermutationGraph
+from landscape_cli.compute.weights.permutations import PermutationGraph, State
 from landscape_cli.errors import NetworkError
 
 FURTHER = 6  # random inputs of the trial, beside the given ones
@@ -100,6 +100,36 @@ def check(network: nn.Module, graph: PermutationGraph, inputs: Tensor, *, seed: 
             f"(by {difference:.2g} of {scale:.2g}): it does something that tracing does not see",
             "an in-place change of part of an activation can be such a thing",
         )
+
+
+def logit_difference(network: nn.Module, before: State, after: State, inputs: Tensor) -> float:
+    """The largest difference between the logits of a network before and after its units were permuted, in float64.
+
+    Args:
+        network: Of that architecture; it is left alone.
+        before: Its tensors.
+        after: The same with units in another order.
+        inputs: A few, as the network takes them.
+
+    Cost: a copy of the network, and two passes of the inputs.
+
+    Raises:
+        NetworkError: If it is no rounding error.
+    """
+    x = inputs.detach().to("cpu", torch.float64)
+    trial = deepcopy(network).to(device="cpu", dtype=torch.float64).eval()
+    outputs = []
+    with torch.no_grad():
+        for state in (before, after):
+            trial.load_state_dict(dict(state))
+            outputs.append(trial(x))
+    difference = float((outputs[0] - outputs[1]).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(outputs[0].abs().max())):
+        raise NetworkError(
+            f"the aligned network does not compute what it was made from: logits differ by {difference:.2g}",
+            "does its forward pass depend on values of activations?",
+        )
+    return difference
 
 
 def _parameters(network: nn.Module) -> dict[int, tuple[Tensor, tuple[str, ...], bool]]:

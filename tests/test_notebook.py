@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
@@ -35,7 +36,7 @@ def test_it_has_the_form_of_a_notebook() -> None:
         for output in cell["outputs"]:
             assert output["output_type"] in ("stream", "execute_result", "display_data")
     pictures = [o["data"]["image/png"] for cell in CODE for o in cell["outputs"] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
     assert FILE.stat().st_size < 300_000
 
@@ -69,7 +70,14 @@ def test_its_cells_run_in_order_and_say_what_is_stored(monkeypatch: pytest.Monke
     path = space["path"]
     assert path.progress[8] > 0.99 > path.progress[3] > path.progress[0]
     assert space["found"].error.sup > 0.05
-    assert space["embedding"].coordinates.shape == (18, 3)
+    assert space["embedding"].coordinates.shape == (20, 3)
+    assert space["left"].error.sup < 0.5 * space["found"].error.sup
+    assert space["patterns"].distance < 0.5
+    assert abs(space["weights"].cosine) < 0.1
+    density, values = space["density"].numpy(), space["values"].numpy()
+    assert np.trapezoid(density, values) == pytest.approx(1, abs=1e-3)
+    mean = space["size"] * np.trapezoid(density * values, values)  # the trace, by another estimate
+    assert mean == pytest.approx(space["trace"].value, rel=0.3)
 
 
 def test_it_names_no_machine() -> None:

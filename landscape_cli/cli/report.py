@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from landscape_cli.cli import options
+from landscape_cli.cli.completion import complete_runs
 from landscape_cli.cli.groups import Computing, NetworkAndData, Shown, grouped
 from landscape_cli.cli.output import Output
 from landscape_cli.cli.report_cost import about, tell_plan, who
@@ -44,7 +45,10 @@ STEPS = ("barriers", "compare", "kernels", "velocity", "predict", "distances", "
 
 @grouped
 def command(
-    places: Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Runs, folders of runs, or checkpoints.")],
+    places: Annotated[list[str], typer.Argument(
+            metavar="FOLDER...", help="Runs, folders of runs, or checkpoints.", autocompletion=complete_runs
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the report; default report, in the first FOLDER.")
     ] = None,
@@ -155,6 +159,7 @@ def make_report(
 
         from landscape_cli.cli.report_panels import write_report
 
+        output.note("pictures and the page")
         record, drawn = write_report(folder, cast, plan, made, settings, title=title, command=command)
         ledger.draw(drawn)
         remove_leftovers(folder)

@@ -30,6 +30,7 @@ COLUMNS_OF_FIGURE = 3
 ROW = 3.9  # inches of a row of panels
 WIDTH = 14.5
 WIDE = ("training", "spawn", "barrier")  # figures of several axes
+PANEL = 5.6  # inches of a panel of the page, so that all are written in one size; wide ones keep their own
 SECTIONS: tuple[tuple[Part, str, str, str], ...] = (
     ("weights", "fort", "Weight space and tangent kernels", "Fort et al. 2020, Figs. 2–4, 7 and 8"),
     ("predictions", "mao", "Prediction space", "Mao et al. 2023, Figs. 2 and 7–9"),
@@ -66,12 +67,32 @@ class _Drawing:
     command: str
     files: tuple[str, ...]
 
-    def draw(self) -> Any:
+    @property
+    def several(self) -> bool:
+        """Whether it is of several axes, one beside the other."""
+        return self.figure in WIDE or self._of_comparisons
+
+    @property
+    def _of_comparisons(self) -> bool:
+        return self.figure == "matrix" and self.result is not None and self.result.kind == "comparison"
+
+    @property
+    def width(self) -> float | None:
+        """Inches of it alone; None for what the figure has by itself."""
+        return None if self.several else PANEL
+
+    def draw(self, width: float | None = None) -> Any:
         """The figure."""
         assert self.result is not None
-        if self.result.kind == "comparison" and self.figure == "matrix":
+        if self._of_comparisons:
             return comparison_matrices_figure(self.result.records)
-        return draw(self.result, self.figure, Asked())
+        return draw(self.result, self.figure, Asked(width=width))
+
+    @property
+    def line(self) -> str:
+        """What a person types for the same picture."""
+        size = () if self.width is None else ("--width", f"{self.width:g}")
+        return shlex.join(["landscape", "plot", *self.files, "--kind", self.figure, *size])
 
 
 def write_report(
@@ -207,7 +228,7 @@ def _panel(folder: Path, drawing: _Drawing) -> Panel:
         return Panel(drawing.name, drawing.title, problem=drawing.problem, command=drawing.command)
     drawn, picture, problem, page = None, None, drawing.problem, None
     try:
-        drawn = drawing.draw()
+        drawn = drawing.draw(drawing.width)
         picture = rendered(drawn, ".svg")
     except LandscapeError as error:
         problem = error.message
@@ -219,7 +240,7 @@ def _panel(folder: Path, drawing: _Drawing) -> Panel:
         write_text(folder / f"{drawing.name}.csv", text)
     if drawing.figure == "embedding":
         page = interactive_page(embedded_of(drawing.result, drawing.figure, Asked()))
-    line = shlex.join(["landscape", "plot", *drawing.files, "--kind", drawing.figure, "-o", str(target)])
+    line = f"{drawing.line} -o {shlex.quote(str(target))}"
     return Panel(
         name=drawing.name,
         title=drawing.title,
@@ -234,9 +255,11 @@ def _panel(folder: Path, drawing: _Drawing) -> Panel:
 
 def _whole(folder: Path, name: str, title: str, drawings: Sequence[_Drawing]) -> list[tuple[str, bytes]]:
     """All panels of a part as one figure, in the three formats."""
-    parts: list[tuple[Callable[[], Any], int]] = [(one.draw, 2 if one.figure in WIDE else 1) for one in drawings]
+    parts: list[tuple[Callable[[], Any], int]] = [(one.draw, 2 if one.several else 1) for one in drawings]
     columns = min(COLUMNS_OF_FIGURE, sum(span for _, span in parts))
     drawn = collage(parts, width=WIDTH * columns / COLUMNS_OF_FIGURE, row_height=ROW, columns=columns, title=title)
+    drawn.get_layout_engine().execute(drawn)
+    drawn.set_layout_engine("none")  # it is the same in all formats, and takes longer than the drawing
     found = []
     for suffix in (".png", ".svg", ".pdf"):
         content = rendered(drawn, suffix)

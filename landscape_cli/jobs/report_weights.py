@@ -142,17 +142,18 @@ def _kernel_step(
 
 
 def best_interval(run: Run) -> tuple[int, list[int]] | None:
-    """The interval of steps that most checkpoints have another one after, and those.
+    """The interval of steps that most checkpoints have another one after, and those; the shortest of equals.
 
-    Of equals it is the one that reaches farthest through training, and of these the shortest. None if no two pairs of
-    checkpoints have one in common.
+    None if no two pairs of checkpoints have one in common.
     """
     steps = run.steps()
     there = set(steps)
     found = {later - earlier for earlier in steps for later in steps if later > earlier}
-    starts = {dt: [step for step in steps if step + dt in there] for dt in found}
-    best = max(found, key=lambda dt: (len(starts[dt]), starts[dt][-1] + dt - starts[dt][0], -dt), default=None)
-    return (best, starts[best]) if best is not None and len(starts[best]) > 1 else None
+    best = max(found, key=lambda dt: (sum(step + dt in there for step in steps), -dt), default=None)
+    if best is None:
+        return None
+    starts = [step for step in steps if step + best in there]
+    return (best, starts) if len(starts) > 1 else None
 
 
 def _spread(items: Sequence[Any]) -> list[Any]:

@@ -6,6 +6,7 @@ nothing be fetched and no script run but the page's own.
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from landscape_cli.plots.pages import digest, script_text, style_text
 
 SCRIPT = "report.js"
 STYLE = "report.css"
+BROAD = 620  # points of a picture that takes both columns
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -105,9 +107,9 @@ def report_page(
         caption: As plain text, under the title.
         sections: Pictures, in order.
         runs: Records of the runs.
-        columns: Keys of the records to show, with their headings.
+        columns: Keys of the records to show, with their headings; what is the same for all is said once.
         runs_csv: The whole table of runs as CSV.
-        settings: What the report was asked for: names and values.
+        settings: What the report was asked for: names and values; empty ones are left out.
         missing: What cannot be shown: a title, and what it would take, or why.
         commands: What made the results, in order; those of the panels come after them where they are others.
     """
@@ -146,7 +148,8 @@ def _section(section: Section) -> str:
 
 def _panel(panel: Panel) -> str:
     told = html.escape(panel.title)
-    parts = [f'<figure id="{panel.name}" class="panel"><h3>{told}</h3>']
+    kind = "panel broad" if panel.picture is not None and _points(panel.picture) > BROAD else "panel"
+    parts = [f'<figure id="{panel.name}" class="{kind}"><h3>{told}</h3>']
     if panel.picture is not None:
         source = base64.b64encode(panel.picture).decode()
         parts.append(
@@ -166,15 +169,25 @@ def _panel(panel: Panel) -> str:
     return "".join(parts)
 
 
+def _points(picture: bytes) -> float:
+    """How wide an SVG is by itself; 0 if it does not say."""
+    found = re.search(rb'<svg[^>]*?\swidth="([0-9.]+)pt"', picture[:4000])
+    return float(found[1]) if found else 0.0
+
+
 def _runs(runs: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str]], text: str) -> str:
     there = [(key, head) for key, head in columns if any(run.get(key) is not None for run in runs)]
+    same = [(key, head) for key, head in there[1:] if len(runs) > 1 and len({str(run.get(key)) for run in runs}) == 1]
+    alike = ", ".join(f"{html.escape(head)} {_shown(runs[0][key])}" for key, head in same)
+    there = [column for column in there if column not in same]
     heads = "".join(
         f'<th scope="col"><button type="button" class="sort">{html.escape(head)}</button></th>' for _, head in there
     )
     rows = "".join(f"<tr>{''.join(_cell(run.get(key)) for key, _ in there)}</tr>" for run in runs)
     link = _link("runs.csv", text.encode(), "text/csv")
+    same_for_all = f'<p class="alike">The same for all: {alike}.</p>' if alike else ""
     return (
-        f'<section id="runs"><h2>Runs</h2><p>{len(runs)} runs; all their entries: {link}</p>'
+        f'<section id="runs"><h2>Runs</h2><p>{len(runs)} runs; all their entries: {link}</p>{same_for_all}'
         f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 
@@ -183,9 +196,12 @@ def _cell(value: Any) -> str:
     if value is None:
         return "<td></td>"
     if isinstance(value, bool | str):
-        return f"<td>{html.escape(str(value))}</td>"
-    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return f'<td class="number" data-value="{value}">{shown}</td>'
+        return f"<td>{_shown(value)}</td>"
+    return f'<td class="number" data-value="{html.escape(str(value))}">{_shown(value)}</td>'
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else html.escape(str(value))
 
 
 def _made(
@@ -194,7 +210,7 @@ def _made(
 ) -> str:  # fmt: skip
     drawn = [line for section in sections for panel in section.panels for line in (panel.command, panel.draw) if line]
     lines = html.escape("\n".join(dict.fromkeys([*commands, *drawn])))
-    chosen = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in settings)
+    chosen = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in settings if value)
     lacking = "".join(f"<li>{html.escape(what)}: {html.escape(need)}</li>" for what, need in missing)
     absent = f"<h3>What is not here</h3><ul>{lacking}</ul>" if lacking else ""
     return (

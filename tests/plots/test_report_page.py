@@ -12,6 +12,7 @@ import pytest
 from landscape_cli.plots.interactive import interactive_page
 from landscape_cli.plots.pages import digest
 from landscape_cli.plots.report_page import Panel, Section, report_page
+from tests.plots.browser import browser
 from tests.plots.test_prediction_figures import EVIL, in_browser
 from tests.plots.test_prediction_figures import made as embedded
 
@@ -136,6 +137,118 @@ def test_it_works_in_a_browser_under_its_policy(tmp_path: Path) -> None:
     ]
     assert told["sorted"] == [None, None, "ascending"]
     assert told["colours"] > 5
+
+
+def test_a_person_reaches_all_of_it_with_the_keys(tmp_path: Path) -> None:
+    """Keys as a keyboard gives them: the browser's own answers to Tab, Enter and Esc are part of it."""
+    (tmp_path / "page.html").write_text(made(), encoding="utf-8")
+    with browser(tmp_path) as seen:
+        seen.open(tmp_path / "page.html")
+        panels = seen.value(
+            "[...document.querySelectorAll('button.open')].map((one) => one.getAttribute('aria-label'))"
+        )
+        reached = []
+        for _ in range(30):
+            seen.press("Tab")
+            reached.append(
+                seen.value("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText")
+            )
+            if reached[-1] == panels[0]:
+                break
+        assert reached[0] == "Weights"  # the way through the page comes first
+        assert reached[-1] == "One, large"
+        focus = "document.activeElement.getAttribute('aria-label')"
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert seen.value(outline) == "solid"
+        large, picture = "document.getElementById('large').open", "document.querySelector('#room img')"
+        assert not seen.value(large)
+        seen.press("Enter")
+        assert seen.value(large)
+        place = f"{picture}.style.transform"
+        home = seen.value(place)
+        seen.press("+", "+")
+        assert seen.value(place).endswith("scale(1.5625)")
+        seen.press("-", "-")
+        assert seen.value(place) == home
+        seen.press("+", "ArrowRight")
+        assert (seen.value(f"{picture}.alt"), seen.value(place)) == ("Two", home)
+        seen.press("ArrowLeft", "ArrowLeft")
+        assert seen.value(f"{picture}.alt") == "Four"
+        for _ in range(3):  # the page behind it is out of reach
+            seen.press("Tab")
+            assert seen.value("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+        seen.press("Escape")
+        assert not seen.value(large)
+        assert seen.value(focus) == "Four, large"
+        seen.press("Tab", shift=True)
+        assert seen.value(focus) != "Four, large"
+        assert seen.complaints == []
+
+
+def test_numbers_are_saved_without_a_network(tmp_path: Path) -> None:
+    text = "run,error\nü,0.125\n"
+    panel = Panel("one", "One", PICTURE.format("red").encode(), numbers=("one.csv", text))
+    page = made(sections=[Section("fort", "Weights", "Of a paper", [panel], [("fort.png", b"\x89PNG")])])
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    with browser(tmp_path) as seen:
+        off = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        seen.call("Network.emulateNetworkConditions", **off)
+        seen.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(saved))
+        seen.open(tmp_path / "page.html")
+        for name in ("one.csv", "fort.png", "runs.csv"):
+            seen.value(f"document.querySelector('a[download=\"{name}\"]').focus()")
+            seen.press("Enter")
+            for _ in range(200):
+                if (saved / name).exists():
+                    break
+                seen.value("new Promise((done) => setTimeout(done, 50))")
+        assert seen.complaints == []
+    assert (saved / "one.csv").read_text(encoding="utf-8") == text
+    assert (saved / "fort.png").read_bytes() == b"\x89PNG"
+    assert (saved / "runs.csv").read_text(encoding="utf-8") == "path\nruns/b\n"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int, dark: bool) -> None:
+    broad = '<svg xmlns="http://www.w3.org/2000/svg" width="780pt" height="200pt" viewBox="0 0 780 200"></svg>'
+    panels = [Panel(f"p{k}", f"Panel {k}", (broad if k == 2 else PICTURE.format("red")).encode()) for k in range(4)]
+    line = "landscape barrier " + " ".join(f"runs/with-a-long-name-{k}" for k in range(40))
+    page = made(sections=[Section("fort", "Weights", "Of a paper", panels)], commands=[line], title="R" * 60)
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    with browser(tmp_path) as seen:
+        seen.open(tmp_path / "page.html")
+        seen.seen(tmp_path / "seen.png", width=width, dark=dark)
+        assert seen.value("document.documentElement.scrollWidth") <= width
+        boxes = seen.value(
+            "[...document.querySelectorAll('.panel')].map((one) => {"
+            "const box = one.getBoundingClientRect(); return [box.left, box.top, box.right, box.bottom]; })"
+        )
+        ink, page_color = (
+            seen.value(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")
+        )
+    for k, one in enumerate(boxes):
+        for other in boxes[:k]:
+            assert one[0] >= other[2] or one[2] <= other[0] or one[1] >= other[3] or one[3] <= other[1]
+    bright = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ink, page_color)]
+    assert (bright[0] > bright[1]) is dark
+    assert abs(bright[0] - bright[1]) > 400
+    if width == 1280:
+        assert boxes[2][2] - boxes[2][0] > 2 * (boxes[0][2] - boxes[0][0])  # a broad one takes both columns
+
+
+def test_what_is_the_same_for_all_runs_is_said_once(tmp_path: Path) -> None:
+    runs = [{"path": name, "lr": 0.1, "network": "<b>", "seed": k} for k, name in enumerate("ab")]
+    columns = [("path", "run"), ("network", "network"), ("lr", "rate"), ("seed", "seed"), ("none", "none")]
+    page = made(runs=runs, columns=columns)
+    assert "The same for all: network &lt;b&gt;, rate 0.1." in page
+    assert re.findall(r'class="sort">([^<]*)<', page) == ["run", "seed"]
+    alone = made(runs=runs[:1], columns=columns)
+    assert re.findall(r'class="sort">([^<]*)<', alone) == ["run", "network", "rate", "seed"]
+    assert "The same for all" not in alone
+    assert "<dt>nothing" not in made(settings=[("nothing", ""), ("split", "test")])
 
 
 def test_words_stay_words(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from landscape_cli.cli import (
     tsne,
     weight_dist,
 )
-from landscape_cli.cli.output import print_error, print_text, print_usage_error, silence_stdout
+from landscape_cli.cli.output import open_streams, print_error, print_text, print_usage_error, silence_stdout
 from landscape_cli.errors import ClosedPipeError, InterruptedRunError, LandscapeError
 
 app = typer.Typer(
@@ -146,6 +146,7 @@ def run(arguments: list[str] | None = None) -> int:
 
     A stated error prints one line and a hint; ``LANDSCAPE_DEBUG=1`` shows its traceback too. A bug shows one always.
     """
+    open_streams()
     try:
         status = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
@@ -168,6 +169,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print_error(InterruptedRunError("interrupted", "the same command continues where it can"))
         return InterruptedRunError.exit_code
-    except SystemExit as leaving:  # completion leaves this way
+    except SystemExit as leaving:  # completion leaves this way, and the library when the reader of its help left
+        if isinstance(leaving.__context__, BrokenPipeError):
+            silence_stdout()
+            return ClosedPipeError.exit_code
         status = leaving.code
     return status if isinstance(status, int) else 0

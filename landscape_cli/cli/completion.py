@@ -39,7 +39,27 @@ def complete_presets(incomplete: str) -> list[str]:
 
 def complete_runs(incomplete: str) -> list[str]:
     """Runs, and folders on the way to one."""
-    return _paths(incomplete, files=False)
+    return _paths(incomplete)
+
+
+def complete_sweeps(incomplete: str) -> list[str]:
+    """Sweep files, and folders on the way to one."""
+    return _paths(incomplete, suffix=".toml", runs=False)
+
+
+def complete_places(incomplete: str) -> list[str]:
+    """Runs, folders of runs, and sweep files."""
+    return _paths(incomplete, suffix=".toml")
+
+
+class _BehindMark(str):
+    """A time to stand behind the ``@`` of a run.
+
+    To bash the ``@`` is a word of its own, which it leaves standing; the library offers only what begins with the word.
+    """
+
+    def startswith(self, *_: Any) -> bool:
+        return True
 
 
 def complete_checkpoints(context: typer.Context, incomplete: str) -> list[str]:
@@ -51,9 +71,11 @@ def complete_checkpoints(context: typer.Context, incomplete: str) -> list[str]:
     if at and is_run(Path(run)):
         return [name for time in times(Path(run)) if (name := f"{run}@{time}").startswith(incomplete)]
     before = [str(word) for words in context.params.values() if isinstance(words, list | tuple) for word in words]
+    if incomplete == "@" and before and is_run(Path(before[-1])):
+        return [_BehindMark(time) for time in times(Path(before[-1]))]
     if len(before) > 1 and before[-1] == "@" and is_run(Path(before[-2])):
         return [time for time in times(Path(before[-2])) if time.startswith(incomplete)]
-    found = _paths(incomplete, files=True)
+    found = _paths(incomplete, suffix=".safetensors")
     if found == [incomplete] and is_run(Path(incomplete)):
         found += [f"{incomplete}@{time}" for time in times(Path(incomplete))]
     return found
@@ -74,8 +96,8 @@ def times(path: Path) -> list[str]:
     return [str(time) for time in found] + (["last"] if found else [])
 
 
-def _paths(incomplete: str, *, files: bool) -> list[str]:
-    """Runs, other folders with a slash behind them, and if wanted checkpoint files."""
+def _paths(incomplete: str, *, suffix: str | None = None, runs: bool = True) -> list[str]:
+    """Runs if wanted, other folders with a slash behind them, and files of a suffix."""
     folder, slash, start = incomplete.rpartition("/")
     place = Path(folder or (slash or "."))
     try:
@@ -88,8 +110,11 @@ def _paths(incomplete: str, *, files: bool) -> list[str]:
             continue
         name = f"{folder}{slash}{child.name}"
         if child.is_dir():
-            found.append(name if is_run(child) else f"{name}/")
-        elif files and child.suffix == ".safetensors":
+            if not is_run(child):
+                found.append(f"{name}/")
+            elif runs:
+                found.append(name)
+        elif child.suffix == suffix:
             found.append(name)
     return found
 

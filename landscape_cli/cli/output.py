@@ -216,13 +216,16 @@ def save_records(path: Path, records: Sequence[dict[str, Any]], *, force: bool =
 def csv_text(records: Sequence[dict[str, Any]]) -> str:
     """Records as CSV: a column an entry, in order of first appearance; missing ones are empty, nested ones JSON."""
     names = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[record.get(name) for name in names] for record in records]
+    nested = [[json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else v for v in row] for row in rows]
+    return "".join(map(_csv_line, [names, *nested]))
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    """A line of CSV; a carriage return is quoted like a new line, as readers take it for one."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for record in records:
-        values = [record.get(name) for name in names]
-        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else v for v in values])
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: Any) -> str:
@@ -289,6 +292,13 @@ def picture_terms() -> tuple[int, bool]:
     """How wide a picture of characters on stderr may be, and whether it may have colours (``NO_COLOR`` is heeded)."""
     colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return shutil.get_terminal_size().columns, colored
+
+
+def open_streams() -> None:
+    """Give stdout and stderr a place to go where they were closed (``>&-``): nobody reads, and nothing fails."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
 
 
 def silence_stdout() -> None:

@@ -13,14 +13,14 @@ from landscape_cli.cli.output import Output, picture_terms
 from landscape_cli.plots.recognise import Figure, recognise
 
 NAME = "plot"
-HELP = """Draw a result: training curves of runs, predictions, distances between models or checkpoints, embeddings, their
-spectrum, progress, a dendrogram, trajectories, barriers, curves, planes, kernel velocities, linearised training,
+HELP = """Draw a result: training curves of runs, predictions, distances between models or checkpoints, embeddings,
+their spectrum, progress, a dendrogram, trajectories, barriers, curves, planes, kernel velocities, linearised training,
 curvature, escape thresholds. Nothing is computed anew.
 
-What a run, a folder of runs, a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg, .pdf, or .html, one page that
-needs no network: embeddings and planes to turn with the mouse or the keys, other figures to zoom into, with their
-numbers beneath. --preview shows lines and points in the terminal, on stderr. Text is coloured by a palette that
-colour-blind readers tell apart, numbers by viridis."""
+What a run, a folder of runs, a file or a pipe holds is recognised. The suffix of --out is the format: .png, .svg,
+.pdf, or .html, one page that needs no network: embeddings and planes to turn with the mouse or the keys, other figures
+to zoom into, with their numbers beneath. --preview shows lines and points in the terminal, on stderr. Text is coloured
+by a palette that colour-blind readers tell apart, numbers by viridis."""
 EXAMPLES = (
     "landscape plot test-bhattacharyya-inpca.h5 --color network --marker optimizer -o inpca.pdf",
     "landscape distances predictions-test.h5 --truth --ignorance --geodesic 20 | landscape inpca | landscape plot",

@@ -7,6 +7,7 @@ import typer
 
 from landscape_cli.cli import options
 from landscape_cli.cli import sweep_options as what
+from landscape_cli.cli.completion import complete_places
 from landscape_cli.cli.output import Output
 from landscape_cli.errors import UsageError
 from landscape_cli.jobs.sweep_status import STATUSES, folder_status, look, records, summary
@@ -31,7 +32,12 @@ COLUMNS = (
 
 
 def command(
-    place: Annotated[Path, typer.Argument(metavar="FOLDER|SWEEP.toml", help="Runs, or a sweep.", show_default=False)],
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER|SWEEP.toml", help="Runs, or a sweep.", show_default=False, autocompletion=complete_places
+        ),
+    ],
     only: Annotated[
         str | None,
         typer.Option("--only", metavar="STATUS,…", help=f"These alone: {', '.join(STATUSES)}."),

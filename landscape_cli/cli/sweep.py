@@ -7,6 +7,7 @@ import typer
 
 from landscape_cli.cli import batches, options
 from landscape_cli.cli import sweep_options as what
+from landscape_cli.cli.completion import complete_sweeps
 from landscape_cli.cli.distances import parse_shard
 from landscape_cli.cli.output import Output
 from landscape_cli.jobs.sweeps import expand, read_sweep, shard
@@ -25,7 +26,12 @@ EXAMPLES = (
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SWEEP.toml", help="The sweep file.", show_default=False, autocompletion=complete_sweeps
+        ),
+    ],
     out: what.Out = None,
     changes: what.Changes = None,
     shard_text: what.Shard = None,

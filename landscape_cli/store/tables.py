@@ -233,9 +233,14 @@ def _is_missing(value: Any) -> bool:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{near[0]}'?" if near else "the columns are " + ", ".join(names)
+    names = {_plain(own): own for own in known}
+    near = difflib.get_close_matches(_plain(name), names, n=1)
+    return f"did you mean '{names[near[0]]}'?" if near else "the columns are " + ", ".join(names.values())
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently: capitals, hyphens, spaces."""
+    return name.lower().replace("-", "_").replace(" ", "_")
 
 
 def _text(value: Any) -> str:

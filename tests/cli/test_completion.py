@@ -69,6 +69,33 @@ def test_what_is_offered(line: str, expected: list[str], place: Path) -> None:
     assert offered(line, place) == expected
 
 
+def in_bash(words: list[str], folder: Path) -> list[str]:
+    """What bash is offered for the last of the words that it makes of a line: ``@`` is one of its own."""
+    environment = {**os.environ, "_LANDSCAPE_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words)}
+    environment |= {"COMP_CWORD": str(len(words) - 1), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    code = "from landscape_cli.cli.app import app; app(prog_name='landscape')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout.split()
+
+
+def test_bash_offers_the_times_behind_its_own_word(place: Path) -> None:
+    line = ["landscape", "barrier", "runs/early-a", "runs/parent", "@"]
+    assert in_bash(line, place) == ["0ep", "8ep", "15ep", "last"]
+    assert in_bash([*line, "1"], place) == ["15ep"]
+    assert in_bash(["landscape", "barrier", "runs", "@"], place) == []  # a folder of runs has no times
+
+
+def test_sweeps_and_places(place: Path) -> None:
+    (place / "grid.toml").touch()
+    assert offered("landscape sweep ", place) == ["grid.toml", "runs/"]
+    assert offered("landscape status ", place) == ["grid.toml", "runs/"]
+    assert offered("landscape status runs/p", place) == ["runs/parent"]
+    assert offered("landscape sweep runs/p", place) == []
+    assert offered("landscape report runs/p", place) == ["runs/parent"]
+
+
 def test_columns_of_a_predictions_file(place: Path) -> None:
     predictions = place / "test.h5"
     assert run(["predict", str(SAMPLES / "early-a"), "-o", str(predictions), "--device", "cpu", "-q"]) == 0

@@ -2,12 +2,17 @@
 
 import csv
 import io
+import json
+import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import SAMPLES, Cli
+from landscape_cli.cli.output import csv_text
+from tests.conftest import REPOSITORY, SAMPLES, Cli
 
 NAMES = ["early-a", "early-b", "late-a", "late-b", "parent"]
 
@@ -67,6 +72,42 @@ def test_columns_and_csv(cli: Cli, tmp_path: Path) -> None:
     done = cli("info", SAMPLES, "--columns", "lr", "-o", out)
     assert (done.status, "holds other results" in done.err) == (1, True)
     assert cli("info", SAMPLES, "--columns", "lr", "-o", out, "--force").status == 0
+
+
+def test_csv_is_read_back_to_the_same_values() -> None:
+    """By Python's reader and by this toolkit's own."""
+    records = [
+        {"a": 'x,"y"\n z', "b": 1, "c": None, "d": {"k": [1, 2]}, "e": 1e-17, "f": "ünï", "g": "one\rtwo", "h": "007"},
+        {"a": "-", "b": 2**53 + 1, "h": " ", "i": math.nan, "j": True},
+    ]
+    text = csv_text(records)
+    names, *rows = csv.reader(io.StringIO(text, newline=""))
+    assert names == list("abcdefghij")
+    assert rows[0] == ['x,"y"\n z', "1", "", '{"k": [1, 2]}', "1e-17", "ünï", "one\rtwo", "007", "", ""]
+    assert rows[1] == ["-", str(2**53 + 1), "", "", "", "", "", " ", "nan", "True"]
+    assert json.loads(rows[0][3]) == records[0]["d"]
+
+
+def test_a_name_is_meant_whatever_its_capitals_and_hyphens(cli: Cli) -> None:
+    assert "did you mean 'lr'?" in cli("info", SAMPLES, "--columns", "LR").err
+    assert "did you mean 'batch_size'?" in cli("info", SAMPLES, "--sort", "Batch-Size").err
+
+
+def test_closed_streams_are_no_failure(tmp_path: Path) -> None:
+    """``>&-``, ``2>&-``, and a reader that leaves before the help is written."""
+
+    def status(line: str) -> tuple[int, str]:
+        command = f"{sys.executable} -m landscape_cli"
+        done = subprocess.run(
+            ["bash", "-c", line.replace("landscape", command, 1)], capture_output=True, text=True, check=False,
+            cwd=REPOSITORY,
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+    assert status("landscape info sample_checkpoints >&-") == (0, "")
+    assert status("landscape --version >&-") == (0, "")
+    assert status("landscape info nowhere 2>&-") == (1, "")
+    assert status("set -o pipefail; landscape --help | true") == (141, "")
 
 
 def test_runs_of_sub_folders_where_a_folder_has_none_itself(cli: Cli, tmp_path: Path) -> None:

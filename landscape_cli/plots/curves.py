@@ -25,6 +25,7 @@ LABELS = {
     "ignorance": "distance to ignorance",
 }
 UNITS = {"bhattacharyya": "nats", "skl": "nats", "geodesic": "rad"}  # of distances that have one
+NAMED = {"bhattacharyya": "Bhattacharyya", "hellinger": "Hellinger", "euclidean": "Euclidean", "skl": "symmetrised KL"}
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -47,6 +48,15 @@ class Curve:
     runs: NDArray[np.int64]
     row: int
     averaged: bool = False
+
+
+def distance_label(distance: str) -> str:
+    """What an axis of a distance is called, with its unit.
+
+    >>> distance_label("bhattacharyya"), distance_label("weight")
+    ('Bhattacharyya distance (nats)', 'weight distance')
+    """
+    return f"{NAMED.get(distance, distance)} distance" + (f" ({UNITS[distance]})" if distance in UNITS else "")
 
 
 def numbers(table: Table, name: str) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from landscape_cli.errors import DataError, UsageError
 from landscape_cli.plots.coloring import Coloring, categories, coloring, shortened
+from landscape_cli.plots.curves import distance_label
 from landscape_cli.plots.legends import fits_beside, handles, heading, height_below, outer_legend
 from landscape_cli.plots.style import COLORS, MISSING, figure, headline
 from landscape_cli.store.clusters import Clusters
@@ -89,7 +90,7 @@ def dendrogram_figure(
         tree.add_collection(LineCollection(list(lines), colors="#333333", linewidths=1.0))
         tree.set_xlim(-0.5, len(clusters.order) - 0.5)
         tree.set_ylim(0, 1.04 * float(lines[:, :, 1].max()) or 1)
-        tree.set_ylabel(f"{clusters.distance} distance")
+        tree.set_ylabel(distance_label(clusters.distance))
         tree.grid(axis="x", visible=False)
         tree.tick_params(axis="x", length=0, labelbottom=False)
         tree.spines["bottom"].set_visible(False)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.coloring import Coloring, categories, coloring, guess
+from landscape_cli.plots.curves import NAMED
 from landscape_cli.plots.style import COLORS, MARKERS
 from landscape_cli.store.embeddings import PLACED, TEST, Embedding
 from landscape_cli.store.tables import Table
@@ -83,8 +84,9 @@ class Embedded:
             told = embedding.settings
             return cls(
                 embedding.coordinates, np.empty(0), embedding.rows, TSNE,
-                note=f"{embedding.distance} distances, perplexity {told['used_perplexity']:.3g}, trustworthiness "
-                f"{told['trustworthiness']:.3f}; only who is near whom means something",
+                note=f"{NAMED.get(embedding.distance, embedding.distance)} distances, perplexity "
+                f"{told['used_perplexity']:.3g}, trustworthiness {told['trustworthiness']:.3f}; only who is near whom "
+                "means something",
             )  # fmt: skip
         return cls(
             embedding.coordinates, embedding.eigenvalues, embedding.rows, embedding.method,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.plots.coloring import shortened
-from landscape_cli.plots.curves import UNITS
+from landscape_cli.plots.curves import distance_label
 from landscape_cli.plots.pair_distances import CALLED, only, run_of, short
 from landscape_cli.plots.style import MISSING, figure, headline
 from landscape_cli.store.matrices import Matrix
@@ -147,11 +147,10 @@ def stored_matrix_figure(
     files = [np.sort(index) for index in chosen]
     values = matrix.read(*files)[np.ix_(*(np.searchsorted(f, index) for f, index in zip(files, chosen, strict=True)))]
     name = matrix.distance.removesuffix("_distance").removesuffix("-distance")
-    unit = UNITS.get(name)
     if name.startswith("kernel-"):
         called = f"{CALLED['kernel-distance']}, {name.removeprefix('kernel-')} kernel"
     else:
-        called = STORED.get(name, f"{name} distance" + (f" ({unit})" if unit else ""))
+        called = STORED.get(name, distance_label(name))
     whole = (len(matrix.rows), len(matrix.cols))
     thinned = [f"of {of:,} {what}" for of, what, drawn in zip(whole, ("rows", "columns"), sides, strict=True)
                if len(drawn.names) < of]  # fmt: skip

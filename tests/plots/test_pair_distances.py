@@ -153,5 +153,5 @@ def test_rows_of_a_stored_matrix_are_in_order_of_run_and_time(tmp_path: Path) ->
     expected = values[np.ix_(order, order)]
     np.testing.assert_array_equal(np.ma.filled(image, np.inf), expected)
     assert [tick.get_text() for tick in drawn.axes[0].get_yticklabels()] == ["a", "b", "references"]
-    assert drawn.axes[1].get_ylabel() == "bhattacharyya distance (nats)"
+    assert drawn.axes[1].get_ylabel() == "Bhattacharyya distance (nats)"
     assert "2 runs, 4 rows; grey" in drawn.axes[0].texts[0].get_text()

@@ -1,6 +1,6 @@
 """The tangent kernel through training, and what training in a tangent space reaches (Fort et al. 2020, Fig. 6–9)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,11 +122,11 @@ def _reached(records: Records) -> dict[str, dict[float, tuple[int, float, float]
     Parents and protocols that differ are lines of their own. Two records of one line and time, as of both orders beside
     the same network at the low rate, are repeats of the same runs: the one of more is drawn.
     """
-    told = {
-        "parent": lambda r: short(str(r["parent"])),
-        "protocol": lambda r: f"rate {r['lr']:g}, {r['epochs']:g} epochs" if r.get("lr") is not None else "",
-    }
-    several = [say for say in told.values() if len({said for said in map(say, records) if said}) > 1]
+    told: tuple[Callable[[dict[str, Any]], str], ...] = (
+        lambda r: short(str(r["parent"])),
+        lambda r: f"rate {r['lr']:g}, {r['epochs']:g} epochs" if r.get("lr") is not None else "",
+    )
+    several = [say for say in told if len({said for said in map(say, records) if said}) > 1]
     curves: dict[str, dict[float, tuple[int, float, float]]] = {}
     for record in records:
         if record["kind"] == "kernel-regression":

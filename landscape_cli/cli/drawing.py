@@ -187,8 +187,11 @@ def _draw_barriers(result: Result, figure: Figure, asked: Asked) -> Any:
 
 def _draw_matrix(result: Result, asked: Asked) -> Any:
     """Distances of records, or those that are stored as a matrix."""
+    from landscape_cli.plots.comparison_matrices import comparison_matrices_figure
     from landscape_cli.plots.matrices import matrix_figure, stored_matrix_figure
 
+    if result.kind == "comparison":
+        return comparison_matrices_figure(_records(result, asked), **asked.size)
     if result.kind != "distances":
         return matrix_figure(_records(result, asked), **asked.size)
     from landscape_cli.store.matrices import Matrix

@@ -23,7 +23,8 @@ def tell_plan(output: Output, plan: Plan, ledger: Ledger, cast: Cast, each: floa
         output.emit(record)
     for what, need in plan.missing:
         output.note(f"not possible: {what}: needs {need}")
-    output.note(f"{who(cast)}{about(plan, ledger, cast, each)}")
+    if plan.steps:
+        output.note(f"{who(cast)}{about(plan, ledger, cast, each)}")
     output.finish()
 
 
@@ -45,6 +46,9 @@ def _rough(seconds: float) -> float:
 
 def who(cast: Cast) -> str:
     """What a report is of."""
-    found = [f"{len(cast.runs)} runs"] * bool(cast.runs)
-    found += [f"{len(cast.foreign)} places of other tools' checkpoints"] * bool(cast.foreign)
+    found = []
+    if cast.runs:
+        found.append(f"{len(cast.runs)} run{'s' * (len(cast.runs) > 1)}")
+    if cast.foreign:
+        found.append(f"{len(cast.foreign)} place{'s' * (len(cast.foreign) > 1)} of other tools' checkpoints")
     return " and ".join(found)

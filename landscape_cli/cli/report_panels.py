@@ -17,7 +17,6 @@ from landscape_cli.jobs.linearizing import summaries_of
 from landscape_cli.jobs.model_columns import run_columns
 from landscape_cli.jobs.report_cast import Cast
 from landscape_cli.jobs.report_step import Part, Plan, Settings
-from landscape_cli.plots.comparison_matrices import comparison_matrices_figure
 from landscape_cli.plots.interactive import interactive_page
 from landscape_cli.plots.recognise import Figure, Result, recognise
 from landscape_cli.plots.report_page import Panel, Section, report_page
@@ -70,11 +69,8 @@ class _Drawing:
     @property
     def several(self) -> bool:
         """Whether it is of several axes, one beside the other."""
-        return self.figure in WIDE or self._of_comparisons
-
-    @property
-    def _of_comparisons(self) -> bool:
-        return self.figure == "matrix" and self.result is not None and self.result.kind == "comparison"
+        compared = self.result is not None and self.result.kind == "comparison"
+        return self.figure in WIDE or (self.figure == "matrix" and compared)
 
     @property
     def width(self) -> float | None:
@@ -84,8 +80,6 @@ class _Drawing:
     def draw(self, width: float | None = None) -> Any:
         """The figure."""
         assert self.result is not None
-        if self._of_comparisons:
-            return comparison_matrices_figure(self.result.records)
         return draw(self.result, self.figure, Asked(width=width))
 
     @property
@@ -167,10 +161,12 @@ def write_report(
 
 def _caption(cast: Cast) -> str:
     counts = (
-        (len(cast.parents), "runs of their own"), (len(cast.children), "children"),
-        (len(cast.linearized), "linearised runs"), (len(cast.foreign), "places of other tools' checkpoints"),
+        (len(cast.parents), "run of its own", "runs of their own"), (len(cast.children), "child", "children"),
+        (len(cast.linearized), "linearised run", "linearised runs"),
+        (len(cast.low_rate), "run at their low rate", "runs at their low rate"),
+        (len(cast.foreign), "place of other tools' checkpoints", "places of other tools' checkpoints"),
     )  # fmt: skip
-    return ", ".join(f"{count} {what}" for count, what in counts if count)
+    return ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts if count)
 
 
 def _of_runs(folder: Path, cast: Cast) -> list[_Drawing]:

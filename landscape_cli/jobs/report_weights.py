@@ -175,11 +175,11 @@ def _alike(runs: Sequence[Run]) -> tuple[list[Run], int]:
 
 
 def _networks_of(places: Sequence[Path]) -> list[tuple[Path, list[Checkpoint]]]:
-    """What stands for a network each: the last checkpoint of a place; all of one whose checkpoints have no steps."""
+    """What stands for a network each: the last checkpoint of a place, or all of it where steps tell no order of them."""
     found: list[tuple[Path, list[Checkpoint]]] = []
     for place in places:
         checkpoints = checkpoints_of(place)
-        if len(checkpoints) > 1 and all(checkpoint.step is None for checkpoint in checkpoints):
+        if len({checkpoint.step for checkpoint in checkpoints}) < len(checkpoints):
             found += [(checkpoint.path, [checkpoint]) for checkpoint in checkpoints]
         else:
             found.append((place, checkpoints))

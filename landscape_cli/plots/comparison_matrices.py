@@ -8,8 +8,8 @@ import numpy as np
 
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.coloring import shortened
-from landscape_cli.plots.pair_distances import MEASURES
-from landscape_cli.plots.style import MISSING, figure
+from landscape_cli.plots.pair_distances import BROAD, MEASURES
+from landscape_cli.plots.style import MISSING, figure, room, suptitle
 
 MOST = 12  # networks of a matrix whose numbers can be read
 
@@ -44,7 +44,7 @@ def comparison_matrices_figure(
             f"{len(names)} networks are too many for the numbers of their pairs", "leave some out with --where"
         )
     labels = shortened(names)
-    columns = min(4, len(measures))
+    columns = min(4 if room(width or BROAD) >= BROAD else 2, len(measures))
     rows = -(-len(measures) // columns)
     size = (width or 2.6 * columns + 0.4, height or 0.6 + 2.7 * rows)
     with figure(*size, nrows=rows, ncols=columns, squeeze=False) as (drawn, axes):
@@ -58,9 +58,7 @@ def comparison_matrices_figure(
                 values[i, j] = values[j, i] = math.nan if record.get(name) is None else factor * record[name]
             _matrix(place, values, labels, named=number % columns == 0)
             place.set_title(called, fontsize=8)
-        drawn.suptitle(
-            title or f"{len(names)} networks, each with each", fontsize=9, fontweight="bold", x=0.02, ha="left"
-        )
+        suptitle(drawn, title or f"{len(names)} networks, each with each")
     return drawn
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.style import COLORS, NARROW, figure, suptitle
+from landscape_cli.plots.style import COLORS, NARROW, figure, room, suptitle
+
+BROAD = 9.0  # inches from which on four panels stand side by side
 
 Records = Sequence[dict[str, Any]]
 
@@ -58,10 +60,11 @@ def spawn_figure(
     panels = _panels(siblings)
     epochs = sorted({float(record["spawn_epoch"]) for record in siblings})
     narrow = width is not None and width < NARROW
-    columns = min(2 if narrow else 3, len(panels))
+    four = 4 if room(width or 0.0) >= BROAD else 2  # in one row or in two whole ones
+    columns = four if len(panels) == 4 else min(2 if narrow else 3, len(panels))
     rows = -(-len(panels) // columns)
     size = (
-        width or (4.2, 6.4, 7.2)[columns - 1],
+        width or (4.2, 6.4, 7.2, 9.6)[columns - 1],
         height or (3.1 if columns == 1 else 0.5 + (1.7 if narrow else 2.2) * rows),
     )
     with figure(*size, nrows=rows, ncols=columns, squeeze=False, sharex=True) as (drawn, axes):

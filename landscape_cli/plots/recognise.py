@@ -70,7 +70,7 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "progress": ("progress",),
     "barrier": ("barrier", "layers"),
     "pair-distance": ("matrix", "spawn", "through"),
-    "comparison": ("spawn", "scatter"),
+    "comparison": ("spawn", "scatter", "matrix"),
     "kernel-velocity": ("velocity",),
     "linearization": ("linearized", "advantage"),
     "plane": ("plane", "surface"),

@@ -185,9 +185,10 @@ def _runs(runs: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str]], te
     )
     rows = "".join(f"<tr>{''.join(_cell(run.get(key)) for key, _ in there)}</tr>" for run in runs)
     link = _link("runs.csv", text.encode(), "text/csv")
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     same_for_all = f'<p class="alike">The same for all: {alike}.</p>' if alike else ""
     return (
-        f'<section id="runs"><h2>Runs</h2><p>{len(runs)} runs; all their entries: {link}</p>{same_for_all}'
+        f'<section id="runs"><h2>Runs</h2><p>{count}; all their entries: {link}</p>{same_for_all}'
         f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 

@@ -86,6 +86,12 @@ def figure(width: float, height: float, **subplots: Any) -> Iterator[tuple[Any, 
         fit(drawn)
 
 
+def room(width: float) -> float:
+    """Inches across that the next figure has: of the part of a larger one that it is drawn into, else its own."""
+    part = _PART.get()
+    return width if part is None else float(part.get_figwidth())
+
+
 def collage(
     panels: Sequence[tuple[Callable[[], Any], int]],
     *,

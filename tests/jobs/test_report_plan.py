@@ -273,6 +273,11 @@ def test_files_without_a_step_are_networks_of_their_own(tmp_path: Path) -> None:
     assert [Path(w).name for w in barriers.command if w.startswith(str(tmp_path))] == [
         "first.safetensors", "second.safetensors"
     ]  # fmt: skip
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    for name in ("a-100", "b-100"):  # of one step: no two times of one training
+        save_file({"w": np.zeros(2, np.float32)}, twice / f"{name}.safetensors")
+    assert steps_of(plan_of(foreign=(twice,)))[0] == "barriers"
 
 
 def test_children_without_their_parent_have_kernels(tmp_path: Path) -> None:

@@ -162,7 +162,10 @@ def _paths(drawn: Any, axes: Any, split: str, points: Records, barriers: Records
         else:
             color = COLORS[number % len(COLORS) if several else 0]
             label = f"{called[b]} → {called[a]}" if several else f"each of {len(shown_paths)} pairs"
-            label = f"along {along}" if along is not None and several else label
+            if several and along is not None:
+                label = f"along {along}"
+            elif several and len({key[:2] for key in shown_paths}) == 1 < len(shown_paths):
+                label = "along the straight line"  # between the ends of a curve
         line = sorted(line, key=lambda point: float(point["alpha"]))
         axes.plot(
             [p["alpha"] for p in line],

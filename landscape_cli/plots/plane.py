@@ -113,7 +113,8 @@ def _contours(drawn: Any, axes: Any, plane: StoredPlane, shown: Shown) -> None:
     filled = axes.tricontourf(shape, safe, levels=levels, cmap="viridis")
     axes.tricontour(shape, safe, levels=levels, colors="white", linewidths=0.3, linestyles="solid", alpha=0.5)
     places, names = _ticks(low, high, log=shown.log)
-    bar = drawn.colorbar(filled, ax=axes, shrink=0.9)
+    # Beside the panel as it is drawn: of a plane in one scale that is less than its place.
+    bar = drawn.colorbar(filled, cax=axes.inset_axes((1.04, 0, 0.05, 1)))
     bar.set_ticks(places, labels=names)
     bar.outline.set_visible(False)
 

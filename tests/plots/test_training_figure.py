@@ -45,7 +45,7 @@ def test_a_curve_is_drawn_beside_the_line() -> None:
         for alpha, error in zip((0.0, 0.5, 1.0), errors, strict=True)
     ]
     (axes,) = barrier_figure(points, [], []).axes
-    assert [line.get_label() for line in axes.lines] == ["along runs/curve", "B → A"]
+    assert [line.get_label() for line in axes.lines] == ["along runs/curve", "along the straight line"]
     assert [max(line.get_ydata()) for line in axes.lines] == [12, 90]
 
 

@@ -78,6 +78,16 @@ class InterruptedRunError(LandscapeError):
     exit_code = 130
 
 
+class UnforeseenError(LandscapeError):
+    """What nobody stated went wrong in one of many items: a mistake here, or in a user's own code; the others go on."""
+
+    @classmethod
+    def of(cls, error: Exception) -> "UnforeseenError":
+        """The error as one line; the item made alone shows where it was raised."""
+        text = str(error).strip().partition("\n")[0]
+        return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__, "the same alone shows where")
+
+
 class ClosedPipeError(LandscapeError):
     """Whoever read stdout left; nothing is wrong, and nothing is said."""
 

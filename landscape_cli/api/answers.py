@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
-from landscape_cli.api.data import Data, check_outputs, samples_on
+from landscape_cli.api.data import Data, samples_on
 from landscape_cli.api.networks import Net, architecture, fitting_state, own_module, walker, where_of
 from landscape_cli.api.values import class_numbers, is_array, log_probabilities_of
 from landscape_cli.compute.choices import Precision
@@ -18,6 +18,7 @@ from landscape_cli.compute.evaluation import evaluate as evaluate_on
 from landscape_cli.compute.function_distance import FunctionDistance
 from landscape_cli.compute.function_distance import function_distance as distance_of
 from landscape_cli.compute.predictions.references import check_labels
+from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.samples import BATCH, Samples
 from landscape_cli.errors import DataError, NetworkError, UsageError
 

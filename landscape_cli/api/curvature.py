@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from torch import nn
 
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
-from landscape_cli.api.data import Data, check_outputs, samples_on
+from landscape_cli.api.data import Data, samples_on
 from landscape_cli.api.ends import statistics_on
 from landscape_cli.api.networks import fitting_state, own_module, trainable, walker, where_of
 from landscape_cli.compute.batchnorm import batch_norms, recompute_statistics
 from landscape_cli.compute.choices import Precision
+from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.samples import BATCH
 from landscape_cli.compute.weights.curvature_choices import Curvature, CurvatureNorm, TraceMethod
 from landscape_cli.compute.weights.curvature_operators import MEMORY, OPERATORS, NetworkOperator

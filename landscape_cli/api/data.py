@@ -9,12 +9,12 @@ from torch.utils.data import Dataset, IterableDataset
 
 from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.device import Placement
+from landscape_cli.compute.probing import logits_of
 from landscape_cli.compute.samples import Samples
-from landscape_cli.errors import DataError, NetworkError, UsageError
+from landscape_cli.errors import DataError, UsageError
 
 Data = Samples | Sequence[Tensor] | Iterable[Sequence[Tensor]]
 
-PROBED = 2  # samples that a network is tried on before the work begins
 SAME = {torch.float64: 1e-8, torch.float32: 1e-3}  # of the largest logit, between two modules of one function
 HALF = 0.1
 
@@ -135,67 +135,6 @@ def _tensor(value: Any, what: str) -> Tensor:
         return tensor_of(value)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} are a {type(value).__name__}, no numbers: {error}") from error
-
-
-def check_outputs(network: nn.Module, samples: Samples, *, who: str = "the network", labels: bool = True) -> int:
-    """Try a network on two samples, and the labels against what it gives.
-
-    Cost: a forward pass of two samples.
-
-    Args:
-        network: Where it is measured, in evaluation mode.
-        samples: The samples.
-        who: What to call the network.
-        labels: Whether the labels matter.
-
-    Returns:
-        The number of classes.
-
-    Raises:
-        DataError: If a label is no class of the network's.
-        NetworkError: If it fails on such inputs, gives no logits ``(sample, class)``, gives NaN, or changes its inputs.
-    """
-    classes = logits_of(network, samples, who).shape[1]
-    outside = ((samples.labels < 0) | (samples.labels >= classes)).nonzero()
-    if labels and len(outside):
-        sample = int(outside[0])
-        raise DataError(
-            f"the label of sample {sample} is {int(samples.labels[sample])}, but {who} gives {classes} classes, from 0"
-        )
-    return classes
-
-
-def logits_of(network: nn.Module, samples: Samples, who: str) -> Tensor:
-    """What a network gives for two samples, checked.
-
-    Raises:
-        NetworkError: As :func:`check_outputs`.
-    """
-    given = samples.normalized(samples.inputs[:PROBED]).clone()
-    x = given.clone()
-    with torch.inference_mode():
-        try:
-            outputs = network(x)
-        except Exception as error:  # whatever a network may do
-            text = str(error).partition("\n")[0] or type(error).__name__
-            raise NetworkError(f"{who} fails on inputs of shape {tuple(x.shape[1:])}: {text}") from error
-    if not isinstance(outputs, Tensor):
-        raise NetworkError(
-            f"{who} gives a {type(outputs).__name__}, not a tensor of logits",
-            "wrap it in a module whose forward returns the logits",
-        )
-    if outputs.ndim != 2 or len(outputs) != len(x) or not outputs.is_floating_point():
-        raise NetworkError(
-            f"{who} gives {tuple(outputs.shape)} for {len(x)} samples: logits have the shape (sample, class)"
-        )
-    if bool(outputs.isnan().any()):
-        raise NetworkError(f"{who} gives NaN", "look at its weights: its training may have diverged")
-    if not torch.equal(x, given):
-        raise NetworkError(
-            f"{who} changes its inputs in place, so that the next pass would see others",
-            "let it work out of place: x = x - y for x -= y, inplace=False",
-        )
-    return outputs
 
 
 def check_same_function(carrier: nn.Module, own: nn.Module, samples: Samples, who: str) -> None:

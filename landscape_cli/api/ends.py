@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from landscape_cli.api.calls import check_choice, check_count, settled
-from landscape_cli.api.data import Data, check_outputs, check_same_function, samples_on
+from landscape_cli.api.data import Data, check_same_function, samples_on
 from landscape_cli.api.networks import Net, architecture, fitting_state, own_module, walker, where_of
 from landscape_cli.compute.batchnorm import batch_norms
 from landscape_cli.compute.choices import BatchNormMode, Precision
 from landscape_cli.compute.device import Placement
 from landscape_cli.compute.evaluation import Evaluation, evaluate
+from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.samples import Samples
 from landscape_cli.errors import UsageError
 

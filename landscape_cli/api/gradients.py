@@ -6,9 +6,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_count, out_of_inference, settled
-from landscape_cli.api.data import Data, check_outputs, samples_on
+from landscape_cli.api.data import Data, samples_on
 from landscape_cli.api.networks import Net, architecture, fitting_state, own_module, trainable, walker, where_of
 from landscape_cli.compute.choices import Precision
+from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.samples import BATCH
 from landscape_cli.compute.tangent.centroids import centroid_cosines
 from landscape_cli.compute.tangent.centroids import gradient_centroids as centroids_of

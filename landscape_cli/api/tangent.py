@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
-from landscape_cli.api.data import Data, check_outputs, samples_on
+from landscape_cli.api.data import Data, samples_on
 from landscape_cli.api.networks import Net, architecture, carrying, fitting_state, own_module, walker, where_of
 from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.choices import Precision
+from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.tangent.choices import MEMORY, KernelForm, KernelPrecision
 from landscape_cli.compute.tangent.distances import kernel_distance as distance_of
 from landscape_cli.compute.tangent.distances import velocity

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from landscape_cli import plugins
 from landscape_cli.compute.device import Placement
+from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.streams import stream_seed
 from landscape_cli.compute.weights.interpolation import check_state
 from landscape_cli.datasets import DataSet, DataSpec, Normalization, Split, load
 from landscape_cli.datasets.transforms import balanced_index
-from landscape_cli.errors import UsageError
+from landscape_cli.errors import NetworkError, UsageError
 from landscape_cli.jobs.curve_specs import CurveSpec, curved
 from landscape_cli.jobs.linearizations import LinearizedSpec, linearize, linearized_spec
 from landscape_cli.networks.registry import NetworkSpec, build
@@ -70,6 +71,26 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], who: str) -> Non
     """
     check_state(network.state_dict(), state, who)
     network.load_state_dict(dict(state))
+
+
+def check_network(network: nn.Module, samples: Samples, data: DataSet, name: str) -> None:
+    """Try a network, in evaluation mode, before it is trained: people bring their own.
+
+    Raises:
+        NetworkError: If it fails on the data's inputs, changes them in place, gives no logits, or fewer than there are
+            classes.
+    """
+    mode = network.training
+    network.eval()
+    try:
+        outputs = check_outputs(network, samples, who=f"network '{name}'", labels=False)
+    finally:
+        network.train(mode)
+    if outputs < data.classes:
+        raise NetworkError(
+            f"network '{name}' gives {outputs} classes, but {data.name} has {data.classes}",
+            "its builder is told the number: build(input_shape, classes)",
+        )
 
 
 def samples_of(split: Split, normalization: Normalization | None, where: Placement) -> Samples:

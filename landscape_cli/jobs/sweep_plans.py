@@ -9,7 +9,7 @@ from landscape_cli.compute.device import Placement, place, placement, set_thread
 from landscape_cli.compute.evaluation import forward_operations
 from landscape_cli.compute.training.timing import seconds_per_sample
 from landscape_cli.errors import LandscapeError
-from landscape_cli.jobs.subjects import build_network, load_data, samples_of
+from landscape_cli.jobs.subjects import build_network, check_network, load_data, samples_of
 from landscape_cli.jobs.sweep_jobs import Outline
 from landscape_cli.jobs.sweep_status import KEPT, Progressed, look
 from landscape_cli.jobs.training import TrainJob
@@ -122,6 +122,7 @@ def _measured(job: TrainJob, *, timed: bool) -> Sizes | LandscapeError:
         network = place(build_network(resolve(job.network), data), where)
         part = replace(data.train, inputs=data.train.inputs[:1000], labels=data.train.labels[:1000])
         samples = samples_of(part, data.normalization, where)
+        check_network(network, samples, data, job.network.name)
         trained = [p for p in network.parameters() if p.requires_grad]
         return Sizes(
             parameters=sum(p.numel() for p in trained),

@@ -20,7 +20,7 @@ from landscape_cli.errors import ConflictError, DataError, DeviceError, Diverged
 from landscape_cli.jobs.beginnings import beginning_entries, initial_network, without_places
 from landscape_cli.jobs.environment import environment
 from landscape_cli.jobs.stopping import Stop, watching
-from landscape_cli.jobs.subjects import load_data, samples_of, subset
+from landscape_cli.jobs.subjects import check_network, load_data, samples_of, subset
 from landscape_cli.jobs.training_loop import AUTOCAST, Progress, Session, now, training_steps
 from landscape_cli.networks.registry import NetworkSpec, resolve
 from landscape_cli.store.locks import exclusive
@@ -167,6 +167,7 @@ def _load(job: TrainJob, shared: Shared) -> Session:
     if key not in shared:
         shared[key] = _on_device(data, where, count)
     train, measured = shared[key]
+    check_network(network, train, data, job.network.name)
     points = recorded_steps(
         job.record, steps_per_epoch=steps_per_epoch, start=start, end=end, clip=job.lineage is not None
     )

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from landscape_cli.compute.device import math_mode
-from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.errors import InterruptedRunError, LandscapeError, UnforeseenError
 from landscape_cli.jobs.stopping import Stop, watching
 from landscape_cli.jobs.training import Shared, TrainJob, training, weights_placement
 from landscape_cli.jobs.training_loop import Progress
@@ -46,6 +46,8 @@ class _Run:
             return record
         except LandscapeError as error:
             return error.bare()
+        except Exception as error:
+            return UnforeseenError.of(error)
         self.turns += 1
         return None
 

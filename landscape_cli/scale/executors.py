@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from landscape_cli.errors import InterruptedRunError, LandscapeError
+from landscape_cli.errors import InterruptedRunError, LandscapeError, UnforeseenError
 from landscape_cli.jobs.stopping import Stop, watching
 
 Result = dict[str, Any] | LandscapeError
@@ -100,8 +100,9 @@ def run_all(
 ) -> Iterator[tuple[int, Result]]:
     """Run ``function(job, progress)`` for every job; yield results in the order of the jobs, failures among them.
 
-    A job that fails with a stated error does not keep the others from running. When the user interrupts, running
-    jobs save their state, waiting ones are dropped, and the interruption is raised at the end.
+    A job that fails does not keep the others from running, nor does a mistake in its code, which a job alone raises.
+    When the user interrupts, running jobs save their state, waiting ones are dropped, and the interruption is raised at
+    the end.
 
     Args:
         function: Importable by name; takes a job and a progress callback.
@@ -134,6 +135,10 @@ def _inline(
             raise
         except LandscapeError as error:
             yield number, error.bare() if len(jobs) > 1 else error
+        except Exception as error:
+            if len(jobs) == 1:
+                raise
+            yield number, UnforeseenError.of(error)
 
 
 def _pooled(
@@ -276,6 +281,8 @@ def _work(function: Callable[..., dict[str, Any]], number: int, job: Any) -> Res
         return function(job, report)
     except LandscapeError as error:
         return error
+    except Exception as error:
+        return UnforeseenError.of(error)
     finally:
         _in_hand = False
         _reports.put((process, -1, False, False))

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from landscape_cli.errors import LandscapeError
-from landscape_cli.jobs.sweep_jobs import kept_as_it_is, run_one
+from landscape_cli.errors import LandscapeError, UnforeseenError
+from landscape_cli.jobs.sweep_jobs import kept_as_it_is, named, run_one
 from landscape_cli.jobs.training import TrainJob, run_training
 from landscape_cli.jobs.turns import train_in_turns
 from landscape_cli.scale.executors import Progress, Result, on_cuda, run_all, threads_for
@@ -39,9 +39,13 @@ def train_all(
     together = {"runs": len(jobs), "at_once": at_once, "way": way}
     ready = [replace(job, threads=job.threads or threads, together=together) for job in jobs]
     if way != "streams":
-        yield from run_all(run_one if keep_diverged else run_training, ready, processes=at_once, progress=progress)
-        return
-    for number, result in train_in_turns(ready, at_once=at_once, progress=progress):
-        if keep_diverged and isinstance(result, LandscapeError):
+        function = run_one if keep_diverged else run_training
+        results = run_all(function, ready, processes=at_once, progress=progress)
+    else:
+        results = train_in_turns(ready, at_once=at_once, progress=progress)
+    for number, result in results:
+        if isinstance(result, UnforeseenError):
+            result = named(result, ready[number])
+        elif way == "streams" and keep_diverged and isinstance(result, LandscapeError):
             result = kept_as_it_is(ready[number], result)
         yield number, result

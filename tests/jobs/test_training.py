@@ -15,7 +15,7 @@ import torch
 from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.training.trainer import Trainer
 from landscape_cli.datasets import DataSpec
-from landscape_cli.errors import ConflictError, DataError, DivergedError, InterruptedRunError
+from landscape_cli.errors import ConflictError, DataError, DivergedError, InterruptedRunError, NetworkError
 from landscape_cli.jobs import training_loop
 from landscape_cli.jobs.states import resume_point
 from landscape_cli.jobs.training import TrainJob, plan_training, run_training
@@ -316,6 +316,52 @@ def test_a_preset_on_data_of_other_classes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="100 classes, but digits has 10"):
         run_training(job(tmp_path / "run", classes=100))
     assert not (tmp_path / "run").exists()
+
+
+OWN = """
+from torch import nn
+
+class Own(nn.Module):
+    def __init__(self, body, change=lambda y: y):
+        super().__init__()
+        self.body, self.change = body, change
+
+    def forward(self, x):
+        return self.change(self.body(x))
+
+def layers(outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, outputs))
+
+def narrow(input_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(60, classes))
+
+def one_output(input_shape, classes):
+    return layers(1)
+
+def pair(input_shape, classes):
+    return Own(layers(classes), lambda y: (y, y))
+
+def in_place(input_shape, classes):
+    return nn.Sequential(nn.Hardtanh(-0.5, 0.5, inplace=True), layers(classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("narrow", "fails on inputs of shape"),
+        ("one_output", "gives 1 classes, but digits has 10"),
+        ("pair", "gives a tuple, not a tensor"),
+        ("in_place", "changes its inputs in place"),  # the metrics would be those of other images at each point
+    ],
+)
+def test_a_network_of_ones_own_is_tried_first(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    own = job(tmp_path / "run", network=NetworkSpec(f"{tmp_path / 'own.py'}:{name}"))
+    for work in (run_training, plan_training):
+        with pytest.raises(NetworkError, match=rf"own\.py:{name}' {message}"):
+            work(own)
+    assert not own.out.exists()
 
 
 def test_a_plan_costs_nothing_and_says_what_it_will_be(tmp_path: Path) -> None:

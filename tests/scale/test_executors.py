@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape_cli.errors import DataError, InterruptedRunError, LandscapeError
+from landscape_cli.errors import DataError, InterruptedRunError, LandscapeError, UnforeseenError
 from landscape_cli.jobs.stopping import watching
 from landscape_cli.scale import executors
 from landscape_cli.scale.executors import STREAMS, at_once, cores, run_all, threads_for
@@ -17,6 +17,8 @@ from landscape_cli.scale.executors import STREAMS, at_once, cores, run_all, thre
 def work(job: dict, progress) -> dict:
     progress(1, 2)
     time.sleep(job.get("sleep", 0))
+    if job.get("mistake"):
+        raise ZeroDivisionError("division by zero\nand more")
     if job.get("fail"):
         raise DataError(f"job {job['name']} failed", "a hint")
     if job.get("die"):
@@ -49,6 +51,17 @@ def test_results_come_in_order_and_failures_do_not_stop_the_rest(processes: int)
     assert {(0, 2, 2), (1, 1, 2), (2, 2, 2)} <= set(told)
     here = {r["process"] == os.getpid() for r in (results[0], results[2])}
     assert here == {processes == 1}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_mistake_in_one_of_several_is_its_failure_and_one_alone_shows_it(processes: int) -> None:
+    jobs = [{"name": "a", "mistake": True}, {"name": "b"}, {"name": "c"}]
+    results = [r for _, r in run_all(work, jobs, processes=processes)]
+    assert isinstance(results[0], UnforeseenError)
+    assert results[0].message == "ZeroDivisionError: division by zero"
+    assert [r["name"] for r in results[1:]] == ["b", "c"]  # type: ignore[index]
+    with pytest.raises(ZeroDivisionError):
+        list(run_all(work, jobs[:1], processes=processes))
 
 
 def test_a_worker_that_dies_is_told() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -61,7 +62,30 @@ COMMANDS = (
     "centroid test.h5 -o centroids.h5",
     "plot runs/parent -o curves.png",
     "plot embedding.h5 -o embedding.html",
+    "align runs/parent runs/other -o aligned.safetensors",
+    "cluster trajectories.h5 --clusters 2 --members members.jsonl -o cut.h5",
+    "distances test.h5 --shard 1/1 -o shards.h5",
+    "status longer.toml --summary",
+    "status longer.toml",
+    "report runs/parent runs/child-a runs/child-b --only-existing --out report",
+    # What --dry-run says.
+    f"train {TRAIN} --epochs 3 --out runs/planned --dry-run",
+    "spawn runs/parent --at 0ep,2ep --dry-run",
+    "sweep longer.toml --device cpu --dry-run",
+    "barrier runs/child-a runs/other --dry-run",
+    "align runs/parent runs/other -o planned.safetensors --dry-run",
+    "plane runs/parent@1ep runs/child-a runs/child-b -o planned.h5 --dry-run",
+    "kernel-dist runs/parent --at all --samples 20 --dry-run",
+    "linearize runs/parent --at 1ep --epochs 1 --dry-run",
+    "linearize runs/parent --at 1ep --solve --samples 20 --dry-run",
+    "hessian runs/parent --at 1ep --samples 200 --dry-run",
+    "escape runs/parent --at last --samples 200 --dry-run",
+    "predict runs/parent runs/other --at all -o planned-test.h5 --dry-run",
+    "distances test.h5 -o planned-distances.h5 --dry-run",
+    "inpca distances.h5 -o planned-embedding.h5 --dry-run",
+    "report runs/parent runs/child-a runs/child-b --dry-run",
 )
+WRITTEN = ("--curve-out", "--members")  # options whose files hold records of kinds of their own
 SWEEP = """\
 out = "runs/sweep"
 
@@ -91,6 +115,7 @@ def make(folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     for name in ("early-a", "early-b", "parent"):
         shutil.copytree(SAMPLES / name, folder / "samples" / name)
     (folder / "sweep.toml").write_text(SWEEP, encoding="utf-8")
+    (folder / "longer.toml").write_text(SWEEP.replace("[0, 1]", "[0, 1, 2]"), encoding="utf-8")
     found = []
     with contextlib.chdir(folder):
         for command in COMMANDS:
@@ -101,5 +126,12 @@ def make(folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
                 status = run([*command.split(), "--format", "jsonl"])
             if status:
                 raise RuntimeError(f"landscape {command}\nleft with status {status}:\n{err.getvalue()}")
-            found.append((command, [json.loads(line) for line in out.getvalue().splitlines()]))
+            lines = [*out.getvalue().splitlines(), *_written(command.split())]
+            found.append((command, [json.loads(line) for line in lines]))
     return found
+
+
+def _written(words: list[str]) -> list[str]:
+    """The records that a command wrote into a file of its own."""
+    files = [after for option, after in itertools.pairwise(words) if option in WRITTEN]
+    return [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]

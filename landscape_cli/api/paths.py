@@ -193,7 +193,7 @@ def plane(
         NetworkError: If the network gives no logits ``(sample, class)``, or nothing of it trains.
         UsageError: If the three lie on one line, are not of one architecture, or a setting means nothing.
     """
-    columns, rows = grid if isinstance(grid, tuple) and len(grid) == 2 else (grid, grid)
+    columns, rows = grid if isinstance(grid, tuple | list) and len(grid) == 2 else (grid, grid)
     check_count("grid", columns, 2), check_count("grid", rows, 2)
     if not 0 <= margin < math.inf:
         raise UsageError(f"margin={margin}: the room around the three is a share of their extent, 0 or more")

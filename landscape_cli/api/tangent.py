@@ -1,8 +1,10 @@
 """Tangent space in a notebook: kernels, their distances and velocity, linearised networks (Fort et al. 2020)."""
 
 import math
+import os
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from landscape_cli.api.data import Data, samples_on
 from landscape_cli.api.networks import Net, architecture, carrying, fitting_state, own_module, walker, where_of
 from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.choices import Precision
+from landscape_cli.compute.device import Placement
 from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.tangent.choices import MEMORY, KernelForm, KernelPrecision
 from landscape_cli.compute.tangent.distances import kernel_distance as distance_of
@@ -61,7 +64,7 @@ def tangent_kernel(
         CheckpointError: If ``state`` does not fit, or holds NaN.
         DataError: If there are no samples.
         NetworkError: If the network has no such kernel, or the kernel is not finite.
-        UsageError: If kernels are not computed in this precision, or there is no such kernel.
+        UsageError: If kernels are not computed in this precision, there is no such kernel, or it is larger than the memory.
     """
     check_choice("kernel", kernel, KernelForm)
     check_count("memory", memory)
@@ -77,9 +80,26 @@ def tangent_kernel(
     copied.load_state_dict(fitting_state(copied, network if state is None else state, "the network"))
     samples = samples_on(data, where)
     with settled(where):
-        check_outputs(copied, samples)
+        rows = len(samples) * (check_outputs(copied, samples) if kernel == "full" else 1)
+        _check_room(rows * rows * (8 if products == "float64" else 4), f"a {kernel} kernel of {len(samples):,}", where)
         inputs = samples.normalized(samples.inputs)
         return kernel_of(copied, inputs, form=kernel, by_layer=by_layer, precision=products, memory=memory)
+
+
+def _check_room(size: int, what: str, where: Placement) -> None:
+    """Refuse a kernel that the machine cannot hold, which would end the session and not the call.
+
+    Raises:
+        UsageError: If it is larger than the device's memory.
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if where.device.type == "cuda":
+        there = torch.cuda.mem_get_info(where.device)[1]
+    if size > there:
+        raise UsageError(
+            f"{what} samples takes {size / 2**30:,.0f} GiB, and {where.device} has {there / 2**30:,.0f}",
+            "a few hundred samples are what a kernel takes: DATA = (inputs[:500], labels[:500])",
+        )
 
 
 @out_of_inference

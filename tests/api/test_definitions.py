@@ -1,6 +1,8 @@
 """What a notebook's functions measure, against the definitions: autograd and dense matrices in float64."""
 
+import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,19 +12,19 @@ from torch.func import functional_call
 
 import landscape_cli as landscape
 from landscape_cli.compute.weights.alignment_choices import AlignMethod
-from tests.api.made import X, Y, net, normed
+from tests.api.made import IMAGES, LABELS, Everything, X, Y, net, normed
 
 EXACT = X.double()
 
 
-def flat(network: nn.Module) -> torch.Tensor:
-    """The Jacobian of the logits over all weights, ``(sample, class, parameter)``, in evaluation mode."""
-    network.eval()
+def flat(network: nn.Module, x: torch.Tensor = EXACT) -> torch.Tensor:
+    """The Jacobian of the logits over what trains, ``(sample, class, parameter)``."""
+    weights = [p for p in network.parameters() if p.requires_grad]
     rows = []
-    for logit in network(EXACT).flatten():
-        gradients = torch.autograd.grad(logit, list(network.parameters()), retain_graph=True)
+    for logit in network(x).flatten():
+        gradients = torch.autograd.grad(logit, weights, retain_graph=True, materialize_grads=True)
         rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
-    return torch.stack(rows).reshape(len(X), -1, len(rows[0]))
+    return torch.stack(rows).reshape(len(x), -1, len(rows[0]))
 
 
 def dense_hessian(network: nn.Module) -> torch.Tensor:
@@ -67,6 +69,43 @@ def test_a_barrier_whose_batch_norm_is_recomputed() -> None:
     assert found.own is not None
     assert found.own[0] == landscape.evaluate(a, (X, Y))
     assert found.own[0].loss != found.losses[-1]
+
+
+def test_a_network_with_everything_in_training_mode() -> None:
+    """Batch norm by its running statistics, dropout off, tied weights once, frozen ones not at all."""
+    a, b = (Everything(seed).double().train() for seed in range(2))
+    one, two = (copy.deepcopy(network).eval() for network in (a, b))
+    x, data = IMAGES.double(), (IMAGES, LABELS)
+
+    def loss(network: nn.Module) -> float:
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(network(x), LABELS))
+
+    assert landscape.evaluate(a, data).loss == pytest.approx(loss(one), rel=1e-12)
+    jacobians = [flat(network, x) for network in (one, two)]
+    kernels = [(jacobian.flatten(0, 1) @ jacobian.flatten(0, 1).T) for jacobian in jacobians]
+    assert torch.allclose(landscape.tangent_kernel(a, data).values, kernels[0], rtol=1e-10)
+    unit = [kernel / kernel.norm() for kernel in kernels]
+    assert landscape.kernel_distance(a, b, data) == pytest.approx(1 - float((unit[0] * unit[1]).sum()), rel=1e-9)
+    assert torch.allclose(landscape.gradient_centroids(a, data), jacobians[0].mean(0), rtol=1e-10)
+    apart = [p - q for p, q in zip(a.parameters(), b.parameters(), strict=True) if p.requires_grad]
+    assert landscape.weight_distance(a, b).distance == pytest.approx(
+        math.sqrt(sum(float(d.detach().square().sum()) for d in apart)), rel=1e-12
+    )
+    middle = copy.deepcopy(one)
+    middle.load_state_dict(
+        {
+            n: torch.lerp(two.state_dict()[n], t, 0.5) if t.is_floating_point() else t
+            for n, t in one.state_dict().items()
+        }
+    )
+    how: dict[str, Any] = {"points": 3, "refine": 0}
+    assert landscape.barrier(a, b, data, bn="lerp", **how).losses[1] == pytest.approx(loss(middle), rel=1e-12)
+    middle.norm.train().momentum = 1.0
+    with torch.no_grad():
+        middle(x)
+    found = landscape.barrier(a, b, data, bn_data=data, **how).losses[1]
+    assert found == pytest.approx(loss(middle.eval()), rel=1e-10)
 
 
 def test_the_spectrum_of_the_hessian() -> None:

@@ -158,6 +158,10 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "probes": (lambda: landscape.hessian_density(net(), (X, Y), probes=0), "0 probes"),
     "kernel": (lambda: landscape.tangent_kernel(net(), (X, Y), kernel="ntk"), "there is no kernel='ntk'"),  # type: ignore[arg-type]
     "kernel of a distance": (lambda: landscape.kernel_distance(net(), net(1), (X, Y), kernel="ntk"), "no kernel='ntk'"),  # type: ignore[arg-type]
+    "a kernel of a whole data set": (
+        lambda: landscape.tangent_kernel(net(), (torch.zeros(500_000, 4), torch.zeros(500_000, dtype=torch.int64))),
+        r"a full kernel of 500,000 samples takes 8,382 GiB",
+    ),
     "no square": (
         lambda: landscape.kernel_distance(torch.ones(2, 3), torch.ones(2, 3)),
         r"a is float32 of shape \(2, 3\)",

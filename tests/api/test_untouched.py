@@ -6,32 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import landscape_cli as landscape
-from tests.api.made import X, Y, net
-
-IMAGES, LABELS = torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
-
-
-class Everything(nn.Module):
-    """Batch norm, dropout, tied weights, a frozen one, and buffers of whole numbers."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.conv, self.norm, self.drop = nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Dropout(0.3)
-        self.one, self.two = nn.Linear(36, 36, bias=False), nn.Linear(36, 36, bias=False)
-        self.two.weight = self.one.weight
-        self.head = nn.Linear(36, 3)
-        self.register_buffer("numbers", torch.arange(3))
-        self.conv.bias.requires_grad_(False)  # type: ignore[union-attr]
-        self(IMAGES), self(IMAGES + 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.norm(self.conv(x))).mean(1).flatten(1)
-        return self.head(torch.relu(self.two(self.drop(torch.relu(self.one(x))))))  # type: ignore[no-any-return]
+from tests.api.made import IMAGES, LABELS, Everything, X, Y, net
 
 
 def seen(network: nn.Module) -> list[Any]:

@@ -64,7 +64,7 @@ def tangent_kernel(
         CheckpointError: If ``state`` does not fit, or holds NaN.
         DataError: If there are no samples.
         NetworkError: If the network has no such kernel, or the kernel is not finite.
-        UsageError: If kernels are not computed in this precision, there is no such kernel, or it is larger than the memory.
+        UsageError: If there is no such kernel, none in this precision, or it is larger than the memory.
     """
     check_choice("kernel", kernel, KernelForm)
     check_count("memory", memory)

@@ -21,7 +21,8 @@ class NeighbourMap:
     Args:
         coordinates: ``(model, dim)``; neither their scale nor the distance of far ones means anything.
         divergence: KL(P‖Q) in nats at the end.
-        trustworthiness: Share of the map's neighbours that are neighbours, 1 at best (Venna and Kaski 2001).
+        trustworthiness: 1 less a penalty for neighbours on the map that are none, larger the further off they are in
+            D (Venna and Kaski 2001); 1 at best.
         iterations: Steps of gradient descent.
     """
 
@@ -43,12 +44,14 @@ def tsne(
     """Lay models out so that the neighbours of each stay its neighbours.
 
     Similarities are ``p_j|i ∝ exp(−D_ij / 2σᵢ²)``, each σᵢ such that the entropy of ``p_·|i`` is ``log(perplexity)``,
-    and ``P = (p_j|i + p_i|j)/2M``; those of the map are ``q_ij ∝ 1/(1 + ‖y_i − y_j‖²)``; ``KL(P‖Q)`` is made small.
+    and ``P = (p_j|i + p_i|j)/2M``; those of the map are ``q_ij ∝ (1 + ‖y_i − y_j‖²/ν)^(−(ν+1)/2)`` with
+    ``ν = max(1, dims − 1)`` (van der Maaten 2009), in two dimensions ``1/(1 + ‖y_i − y_j‖²)``; ``KL(P‖Q)`` is made
+    small. It is not comparable between maps of different ``dims``.
 
     Args:
         squared: ``(model, model)``, D: symmetric, not below zero, in the place of squared distances.
         dims: Of the map.
-        perplexity: About how many neighbours count, below the number of models.
+        perplexity: About how many neighbours count: fewer than there are other models.
         iterations: Steps of gradient descent.
         start: ``(model, dim)`` to begin with, at any scale; random if None.
         seed: Of a random start.
@@ -61,10 +64,10 @@ def tsne(
     from sklearn.manifold import TSNE, trustworthiness
 
     models = len(squared)
-    if not 1 <= perplexity < models:
+    if not 1 <= perplexity < models - 1:  # with as many, all others would count alike, whatever their distances
         raise UsageError(
             f"a perplexity of {perplexity:g} does not fit {models} models",
-            f"it is about how many neighbours count: at least 1, and below {models}",
+            f"it is about how many neighbours count: at least 1, and fewer than the {models - 1} others",
         )
     begin: Any = "random"
     if start is not None:

@@ -18,7 +18,7 @@ def squares(points: np.ndarray) -> np.ndarray:
 
 
 def divergence(squared: np.ndarray, y: np.ndarray, perplexity: float) -> float:
-    """KL(P‖Q) as van der Maaten and Hinton define it."""
+    """KL(P‖Q) as van der Maaten (2009) defines it; in two dimensions as he and Hinton do."""
     size = len(squared)
     given = np.zeros((size, size))
     for i in range(size):
@@ -35,7 +35,8 @@ def divergence(squared: np.ndarray, y: np.ndarray, perplexity: float) -> float:
 
         given[i, others] = shares(brentq(missing, -20, 20))
     p = (given + given.T) / (2 * size)
-    q = 1 / (1 + squares(y))
+    freedom = max(1, y.shape[1] - 1)
+    q = (1 + squares(y) / freedom) ** (-(freedom + 1) / 2)
     np.fill_diagonal(q, 0)
     q /= q.sum()
     known = p > 1e-15
@@ -47,6 +48,34 @@ def test_the_divergence_is_that_of_the_definition() -> None:
     found = tsne(squared, perplexity=8, seed=1)
     assert found.divergence == pytest.approx(divergence(squared, found.coordinates, 8), abs=2e-3)
     assert found.divergence < 0.5 * divergence(squared, groups()[:, :2] * 0.01, 8)
+
+
+def test_three_dimensions_have_tails_of_their_own() -> None:
+    squared = squares(groups())
+    found = tsne(squared, dims=3, perplexity=8, seed=1)
+    assert found.coordinates.shape == (36, 3)
+    assert found.divergence == pytest.approx(divergence(squared, found.coordinates, 8), abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [36, 1100])
+def test_it_is_the_library_map_of_the_points_themselves(size: int) -> None:
+    """Squares of distances in place of points, over all pairs and over a tree."""
+    from sklearn.manifold import TSNE
+
+    points = np.random.default_rng(4).normal(size=(size, 5)) + 6 * (np.arange(size) % 3)[:, None]
+    method = "exact" if size < 1000 else "barnes_hut"
+    library = TSNE(2, perplexity=8, init="random", learning_rate="auto", random_state=7, max_iter=250, method=method)
+    library.fit(points)
+    found = tsne(squares(points), perplexity=8, seed=7, iterations=250)
+    assert found.divergence == pytest.approx(library.kl_divergence_, rel=0.05)
+
+
+def test_equal_models_do_no_harm() -> None:
+    points = groups()
+    points[:12] = points[0]
+    found = tsne(squares(points), perplexity=8, start=points[:, :2], iterations=250)
+    assert np.isfinite(found.coordinates).all()
+    assert np.isfinite(found.divergence)
 
 
 def test_groups_stay_together() -> None:
@@ -67,6 +96,6 @@ def test_the_same_start_is_the_same_map_and_another_seed_another() -> None:
 
 
 def test_a_perplexity_that_does_not_fit_is_refused() -> None:
-    for perplexity in (0.5, 36.0):
+    for perplexity in (0.5, 35.0, 36.0, float("inf"), float("nan")):
         with pytest.raises(UsageError, match="does not fit 36 models"):
             tsne(squares(groups()), perplexity=perplexity)

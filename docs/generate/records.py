@@ -7,8 +7,9 @@ from docs.generate.meanings import meaning
 
 HEAD = """# Records
 
-What commands write to stdout when piped, and to `--out FILE.jsonl`: one JSON object a line, whose `kind` says what it
-is. The entries below are read off real results of every command on small runs; which of them a record has depends on
+What commands write to stdout when piped, and to `--out FILE.jsonl` (points of lines to `barrier --curve-out`, members
+of clusters to `cluster --members`): one JSON object a line, whose `kind` says what it is; what `--dry-run` says is a
+`plan`. The entries below are read off real results of every command on small runs; which of them a record has depends on
 the options. Numbers that are no numbers are `NaN` and `Infinity`, as Python and pandas read them. Entries of the input
 that a command does not know pass through.
 

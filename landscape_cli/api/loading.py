@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_choice, out_of_inference
-from landscape_cli.api.networks import carrying, placed
+from landscape_cli.api.networks import carrying, fitting_state, placed
 from landscape_cli.compute.choices import Precision, SplitName
 from landscape_cli.compute.device import placement
 from landscape_cli.compute.samples import Samples
@@ -20,7 +20,6 @@ from landscape_cli.jobs.subjects import (
     chosen_data,
     chosen_network,
     load_data,
-    load_state,
     normalization_for,
     samples_of,
     subset,
@@ -106,7 +105,7 @@ def load_network(
         if isinstance(network, nn.Module)
         else _built(found, network, network_option or {}, _data_spec(data, data_option))
     )
-    load_state(made, found.tensors(), found.label)
+    made.load_state_dict(fitting_state(made, found.tensors(), found.label))
     return placed(made, placement(str(device), precision))
 
 

@@ -11,6 +11,7 @@ from landscape_cli.api.calls import check_choice
 from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.device import Placement, place, placement
+from landscape_cli.compute.named_tensors import unwrapped
 from landscape_cli.compute.weights.directions import trained_names
 from landscape_cli.compute.weights.interpolation import check_state
 from landscape_cli.errors import CheckpointError, NetworkError, UsageError
@@ -24,7 +25,6 @@ _PRECISIONS: dict[torch.dtype, Precision] = {
     torch.bfloat16: "bf16",
     torch.float16: "fp16",
 }
-_PREFIXES = ("module.", "_orig_mod.")  # that wrappers leave in the names of a state
 
 
 def own_module(network: object, name: str = "network") -> nn.Module:
@@ -154,9 +154,8 @@ def fitting_state(module: nn.Module, network: Net, who: str) -> dict[str, Tensor
         CheckpointError: If a tensor is missing, extra or misshapen (it is named), or as :func:`state_of`.
     """
     own, state = module.state_dict(), state_of(network, who)
-    for prefix in (*_PREFIXES, *_PREFIXES):
-        if state and not state.keys() & own.keys() and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    if state and not state.keys() & own.keys():
+        state = unwrapped(state)
     try:
         check_state(own, state, who)
     except CheckpointError as error:

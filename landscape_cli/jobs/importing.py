@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape_cli.compute.device import placement
+from landscape_cli.compute.named_tensors import unwrapped
 from landscape_cli.compute.weights.interpolation import check_state
 from landscape_cli.datasets import DataSpec
 from landscape_cli.errors import CheckpointError, ConflictError, UsageError
@@ -25,7 +26,6 @@ from landscape_cli.store.locks import exclusive
 from landscape_cli.store.runs import CHECKPOINTS, Run, clear, is_run, step_name
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params")
-PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ def _parameters(network: torch.nn.Module | None, tensors: Mapping[str, Tensor]) 
 def _read(source: Path, plan: ImportPlan) -> list[tuple[Path, dict[str, Tensor]]]:
     """The states of a source, their names cleaned."""
     if source.is_file() and source.suffix in PICKLES:
-        return [(source, _clean(_unpickle(source, plan.key), plan.prefix))]
+        return [(source, unwrapped(_unpickle(source, plan.key), plan.prefix))]
     if source.is_dir() and not is_run(source):
         pickles = sorted(f for f in source.iterdir() if f.suffix in PICKLES)
         if pickles and not list(source.glob("**/*.safetensors")):
-            return [(f, _clean(_unpickle(f, plan.key), plan.prefix)) for f in pickles]
-    return [(c.path, _clean(c.tensors(finite=False), plan.prefix)) for c in checkpoints_of(source)]
+            return [(f, unwrapped(_unpickle(f, plan.key), plan.prefix)) for f in pickles]
+    return [(c.path, unwrapped(c.tensors(finite=False), plan.prefix)) for c in checkpoints_of(source)]
 
 
 def _unpickle(path: Path, key: str | None) -> dict[str, Tensor]:
@@ -166,14 +166,6 @@ def _unpickle(path: Path, key: str | None) -> dict[str, Tensor]:
         f"{path} holds no weights{f' under {key!r}' if key else ''}",
         f"it holds {entries}; name the entry: --key NAME",
     )
-
-
-def _clean(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Strip the prefixes that wrappers leave, where every name has them."""
-    for start in (*PREFIXES, *PREFIXES, prefix):
-        if start and all(name.startswith(start) for name in tensors):
-            tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items()}
-    return tensors
 
 
 def _steps(found: Sequence[tuple[Path, Any]], plan: ImportPlan) -> list[int]:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -88,6 +89,15 @@ def test_the_ways_of_giving_weights_are_one() -> None:
         assert landscape.weight_distance(a, way) == landscape.weight_distance(a, b)
         both = landscape.predict([a, way], (X, Y)).log_probs
         assert torch.equal(both, landscape.predict((one for one in (a, b)), (X, Y)).log_probs)
+
+
+def test_a_file_that_a_wrapper_wrote_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({f"module.{name}": tensor for name, tensor in normed(1).state_dict().items()}, file)
+    loaded = landscape.load_network(file, network=normed())
+    assert landscape.evaluate(loaded, (X, Y)) == landscape.evaluate(normed(1), (X, Y))
+    with pytest.raises(landscape.LandscapeError, match=r"'0\.weight' has shape"):
+        landscape.load_network(file, network=nn.Sequential(nn.Linear(5, 6), *normed()[1:]))  # type: ignore[index]
 
 
 def test_a_compiled_or_parallel_network_is_the_network_inside() -> None:

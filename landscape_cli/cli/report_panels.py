@@ -28,7 +28,7 @@ PAGE_NAME = "index.html"
 COLUMNS_OF_FIGURE = 3
 ROW = 3.9  # inches of a row of panels
 WIDTH = 14.5
-WIDE = ("training", "spawn", "barrier")  # figures of several axes
+WIDE = ("training", "spawn")  # figures of several axes, one beside the other
 PANEL = 5.6  # inches of a panel of the page, so that all are written in one size; wide ones keep their own
 SECTIONS: tuple[tuple[Part, str, str, str], ...] = (
     ("weights", "fort", "Weight space and tangent kernels", "Fort et al. 2020, Figs. 2–4, 7 and 8"),
@@ -69,8 +69,11 @@ class _Drawing:
     @property
     def several(self) -> bool:
         """Whether it is of several axes, one beside the other."""
-        compared = self.result is not None and self.result.kind == "comparison"
-        return self.figure in WIDE or (self.figure == "matrix" and compared)
+        if self.result is None:
+            return False
+        if self.figure == "barrier":  # beside it, for children, the barrier against spawn time
+            return any(record.get("spawn_epoch") is not None for record in self.result.records)
+        return self.figure in WIDE or (self.figure == "matrix" and self.result.kind == "comparison")
 
     @property
     def width(self) -> float | None:

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types unit smoke docs docs-serve reference bench clean
+.PHONY: demo test lint types unit smoke docs docs-serve reference gallery bench clean
 
 demo: $(VENV)/.plot
 	$(BIN)/landscape demo
@@ -35,9 +35,14 @@ docs: $(VENV)/.dev
 docs-serve: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-# The generated pages, docs/reference/, from the code.
+# The generated pages: docs/reference/ from the code, the gallery from its captions and numbers.
 reference: $(VENV)/.dev
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m examples.gallery render
+
+# All scripts of the gallery from nothing, timed; then its pictures, numbers and page. Three quarters of an hour.
+gallery: $(VENV)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.gallery run $(or $(RUNS),examples-runs)
 
 bench: $(VENV)/.dev
 	$(PIP) --no-deps loss-landscapes==3.0.6 pyhessian==0.1 hessian-eigenthings==1.0.0a5 rebasin==0.0.47 torchview==0.2.7 \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fort et al. 2020, appendix B: sharpness through training, the density of the Hessian's spectrum, how far its top
-# eigenspace is that of the logit-gradient centroids, and the escape threshold.
+# Fort et al. 2020, appendices B and C: sharpness through training, the density of the Hessian's spectrum, how far its top
+# eigenspace is that of the logit-gradient centroids, the escape threshold; and how far these centroids are apart between
+# any two times.
 #
 #   bash examples/fort2020-curvature.sh [FOLDER]
 source "$(dirname "${BASH_SOURCE[0]}")/fort2020-runs.sh"
@@ -13,3 +14,5 @@ landscape plot hessian.jsonl --kind density --where "epoch in (0, 1, 15)" --out 
 landscape plot hessian.jsonl --kind overlap --out pictures/fort2020-overlap.png --force
 landscape escape fort/parent --at "$times" --samples 500 --out escape.jsonl --force > /dev/null
 landscape plot escape.jsonl --out pictures/fort2020-escape.png --force
+landscape gradient-dist fort/parent --at all --samples 500 | landscape plot \
+    --title "Logit-gradient centroids through training" --out pictures/fort2020-gradients.png --force

@@ -13,10 +13,10 @@ landscape function-dist fort/parent-at-*ep-child? --at 8ep,9ep,10ep,11ep,12ep,13
 landscape plot through.jsonl --kind through --out pictures/fort2020-fig10.png --force
 
 # Each checkpoint is a point; lines join those of a run.
-landscape predict fort/parent fort/parent-at-*ep-child[01] --at all --out family.h5 > /dev/null
-landscape tsne family.h5 --perplexity 10 --out family-tsne.h5 --force > /dev/null
-landscape plot family-tsne.h5 --color spawn_epoch --out pictures/fort2020-fig11.png --force
-landscape weight-dist fort/parent fort/parent-at-*ep-child[01] --at all --pairs all \
-    --matrix weights.h5 --force > /dev/null
+family=(fort/parent fort/parent-at-{0,1,8}ep-child[01])
+landscape predict "${family[@]}" --at all --out family.h5 > /dev/null
+landscape tsne family.h5 --distance bhattacharyya --perplexity 15 --out family-tsne.h5 --force > /dev/null
+landscape plot family-tsne.h5 --color spawn_epoch --title "t-SNE of answers" --out pictures/fort2020-fig11.png --force
+landscape weight-dist "${family[@]}" --at all --pairs all --matrix weights.h5 --force > /dev/null
 landscape tsne weights.h5 --out weights-tsne.h5 --force > /dev/null
-landscape plot weights-tsne.h5 --color spawn_epoch --out pictures/fort2020-fig11-weights.png --force
+landscape plot weights-tsne.h5 --color spawn_epoch --title "t-SNE of weights" --out pictures/fort2020-fig11-weights.png --force

@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/fort2020-runs.sh"
 
 for at in 0ep 4ep; do
     landscape plane "fort/parent@$at" "fort/parent-at-$at-child0" "fort/parent-at-$at-child1" --grid 15 --to B \
-        --linearize A --out "plane-$at.h5" --force > /dev/null
+        --linearize A --out "plane-$at.h5" --force > "plane-$at.jsonl"
     landscape plot "plane-$at.h5" --out "pictures/fort2020-fig5-$at.png" --force
     landscape plot "plane-$at.h5" --out "plane-$at.html" --force # to turn in a browser
 done

@@ -30,7 +30,7 @@ landscape train --data digits --network simple-cnn --width 0.5 --epochs 15 --bat
 landscape spawn "$runs/parent" --at "$at" --children "${CHILDREN:-3}" --checkpoints last > /dev/null
 
 # Fig. 2B: the barrier between siblings against the time they were spawned.
-landscape barrier "$runs"/parent-at-*-child? --pairs siblings --points 11 --split test "${images[@]}" \
+landscape barrier "$runs"/parent-at-*-child? --pairs siblings --points 11 --split test ${images[@]+"${images[@]}"} \
     --curve-out "$folder/paths.jsonl" --out "$folder/barriers.jsonl" --force > /dev/null
 landscape plot "$folder/barriers.jsonl" --out "$folder/barrier.png" --force
 

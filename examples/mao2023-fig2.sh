@@ -7,11 +7,13 @@
 source "$(dirname "${BASH_SOURCE[0]}")/mao2023-runs.sh"
 
 for split in train test; do
-    landscape inpca "predictions-$split.h5" --out "$split.h5" --dims 10 > /dev/null
-    landscape plot "$split.h5" --color network --out "pictures/mao2023-$split.png" --force
+    landscape inpca "predictions-$split.h5" --out "$split.h5" > "$split.jsonl"
+    landscape plot "$split.h5" --color network --title "InPCA of predictions on $split images" --height 3.3 \
+        --out "pictures/mao2023-$split.png" --force
 done
-landscape plot train.h5 --color network --dims 1,2,3 --out pictures/mao2023-fig2a.png --force
+landscape plot train.h5 --color network --dims 1,2,3 --title "The same in three dimensions" --height 4 \
+    --out pictures/mao2023-fig2a.png --force
 landscape plot train.h5 --color network --dims 1,2,3 --out train.html --force # to turn in a browser
-landscape plot train.h5 --kind stress --out pictures/mao2023-fig2b.png --force
-landscape plot train.h5 --kind spectrum --out pictures/mao2023-spectrum.png --force
-landscape plot train.h5 --color error --dims 1,3 --out pictures/mao2023-fig3.png --force
+landscape plot train.h5 --kind stress --title "What m dimensions explain" --out pictures/mao2023-fig2b.png --force
+landscape plot train.h5 --kind spectrum --title "Eigenvalues with their signs" --out pictures/mao2023-spectrum.png --force
+landscape plot train.h5 --color error --dims 1,3 --title "First and third dimension" --height 3.6 --out pictures/mao2023-fig3.png --force

@@ -6,5 +6,5 @@
 source "$(dirname "${BASH_SOURCE[0]}")/fort2020-runs.sh"
 
 landscape curve fort/parent-at-0ep-child0 fort/parent-at-0ep-child1 --epochs 40 --out curve \
-    --curve-out curve.jsonl > /dev/null
-landscape plot curve.jsonl --out pictures/mode-connectivity.png --force
+    --curve-out path.jsonl > curve.jsonl
+landscape plot path.jsonl --title "Two children: straight line and trained curve" --out pictures/mode-connectivity.png --force

@@ -1,0 +1,1 @@
+"""Scripts that reproduce a figure each, and the gallery of them."""

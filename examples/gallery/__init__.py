@@ -1,0 +1,1 @@
+"""The gallery: its scripts run and timed, its pictures, its captions' numbers, its page."""

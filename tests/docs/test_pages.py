@@ -61,7 +61,7 @@ def test_what_a_page_types_works(page: Path, tmp_path: Path, monkeypatch: pytest
                 type_in(command, shown, tmp_path, environment, place)
 
 
-def trainer_checkpoints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def trainer_checkpoints(folder: Path, monkeypatch: pytest.MonkeyPatch, *, channels: int = 1) -> None:
     """Two checkpoints as a trainer of Hugging Face leaves them."""
     monkeypatch.syspath_prepend(str(STAND_INS))
     import torch
@@ -69,7 +69,7 @@ def trainer_checkpoints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for step in (500, 1000):
         torch.manual_seed(step)
-        ResNetForImageClassification(ResNetConfig()).save_pretrained(str(folder / f"checkpoint-{step}"))
+        ResNetForImageClassification(ResNetConfig(channels)).save_pretrained(str(folder / f"checkpoint-{step}"))
 
 
 def type_in(command: str, shown: list[str], folder: Path, environment: dict[str, str], place: str) -> None:

@@ -1,4 +1,4 @@
-"""How differently two networks answer the same questions (Fort et al. 2020, section 3)."""
+"""How differently two networks answer the same questions (Fort et al. 2020, section 2)."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How far two networks are apart in weight space (Fort et al. 2020, section 3), in all and layer by layer."""
+"""How far two networks are apart in weight space (Fort et al. 2020, C.1), in all and layer by layer."""
 
 import math
 from collections.abc import Iterable, Mapping

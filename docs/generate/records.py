@@ -9,9 +9,9 @@ HEAD = """# Records
 
 What commands write to stdout when piped, and to `--out FILE.jsonl` (points of lines to `barrier --curve-out`, members
 of clusters to `cluster --members`): one JSON object a line, whose `kind` says what it is; what `--dry-run` says is a
-`plan`. The entries below are read off real results of every command on small runs; which of them a record has depends on
-the options. Numbers that are no numbers are `NaN` and `Infinity`, as Python and pandas read them. Entries of the input
-that a command does not know pass through.
+`plan`. The entries below are read off real results of every command on small runs; which of them a record has depends
+on the options. Numbers that are no numbers are `NaN` and `Infinity`, as Python and pandas read them. Entries of the
+input that a command does not know pass through.
 
 Entries that end in `_a`, `_b` belong to the first and the second network of a pair, in `_sd` to the spread over
 repeats, in `_error` to the standard error of the entry before it. Losses are in nats, errors are shares of samples.

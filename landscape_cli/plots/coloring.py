@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from landscape_cli.errors import UsageError
 from landscape_cli.plots.style import COLORS, MARKERS, MISSING
 
-NO_VALUE = "no value"
 LETTERS = 34  # of a text in a legend; longer ones lose their middle
 DECADES = 2.0  # numbers all above zero that span this many powers of ten are coloured by their logarithm
 # Looked for in this order when nobody says what is to colour.
@@ -43,6 +42,11 @@ class Coloring:
     def missing(self) -> NDArray[np.bool_]:
         """Which rows have no value."""
         return ~np.isfinite(self.values) if self.numeric else self.codes < 0
+
+    @property
+    def absent(self) -> str:
+        """What a legend calls the rows without a value: a parent has ``no spawn_epoch``."""
+        return f"no {self.column}"
 
     @property
     def logarithmic(self) -> bool:
@@ -97,7 +101,7 @@ class Coloring:
             (label, COLORS[number % len(COLORS)], MARKERS[number // len(COLORS)])
             for number, label in enumerate(self.labels)
         ]
-        return found + ([(NO_VALUE, MISSING, MARKERS[0])] if self.missing.any() else [])
+        return found + ([(self.absent, MISSING, MARKERS[0])] if self.missing.any() else [])
 
 
 def shortened(names: Sequence[str]) -> list[str]:

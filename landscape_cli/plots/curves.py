@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.coloring import NO_VALUE, Coloring, is_text
+from landscape_cli.plots.coloring import Coloring, is_text
 from landscape_cli.plots.legends import color_bar, fits_beside, handles, heading, height_below, outer_legend
 from landscape_cli.plots.style import COLORS, MARKERS, NARROW
 from landscape_cli.store.tables import Table
@@ -91,7 +91,7 @@ def legend_texts(shades: Coloring | None, curves: Sequence[Curve]) -> list[str]:
         return []
     counts = {int(shades.codes[curve.row]): _runs(curve) for curve in curves if curve.averaged}
     named = [f"{label}{counts.get(code, '')}" for code, label in enumerate(shades.labels)]
-    return [shades.column, *named, *([NO_VALUE] if shades.missing.any() else [])]
+    return [shades.column, *named, *([shades.absent] if shades.missing.any() else [])]
 
 
 def _runs(curve: Curve) -> str:

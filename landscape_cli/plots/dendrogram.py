@@ -195,7 +195,7 @@ def _legend(drawn: Any, strips: Sequence[Coloring], *, below: bool) -> None:
             low, high = strip.limits()
             ends = strip.mappable().to_rgba([low, high])
             shown = [(f"{low:.3g}", ends[0], "s"), (f"{high:.3g}", ends[1], "s")]
-            shown += [("no value", MISSING, "s")] if strip.missing.any() else []
+            shown += [(strip.absent, MISSING, "s")] if strip.missing.any() else []
         else:
             shown = [(name, color, "s") for name, color, _ in strip.entries()]
         entries += [heading(strip.column), *handles(shown)]

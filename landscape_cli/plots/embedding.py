@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape_cli.plots.coloring import NO_VALUE, Coloring
+from landscape_cli.plots.coloring import Coloring
 from landscape_cli.plots.embedded import (
     AUTO,
     Embedded,
@@ -186,7 +186,7 @@ def _legend(
     if shades is not None and shades.numeric:
         color_bar(drawn, axes, shades, below=drawn.get_figwidth() < NARROW)
         if shades.missing.any():
-            listed += handles([(NO_VALUE, MISSING, MARKERS[0])])
+            listed += handles([(shades.absent, MISSING, MARKERS[0])])
     elif shades is not None:
         listed += [heading(shades.column), *handles(shades.entries())]
     if shapes is not None:

@@ -181,7 +181,7 @@ def test_many_texts_get_markers_too_and_far_too_many_are_refused() -> None:
 def test_rows_without_a_value_are_grey_and_say_so() -> None:
     rows = [{key: v for key, v in row.items() if not (key == "network" and row["seed"])} for row in model_rows()]
     drawn = embedding_figure(made(rows=rows), color="network")
-    assert texts(drawn)[4] == "no value"
+    assert texts(drawn)[4] == "no network"
 
 
 def test_a_column_is_found_if_none_is_named() -> None:

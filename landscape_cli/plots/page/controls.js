@@ -85,7 +85,7 @@ const fillLegend = () => {
     const count = new Map();
     for (let i = 0; i < rows; i++) if (!role[i]) count.set(column.values[i], (count.get(column.values[i]) || 0) + 1);
     const entries = column.names.map((name, code) => [code, name]).filter(([code]) => count.has(code));
-    if (count.has(-1)) entries.push([-1, "no value"]);
+    if (count.has(-1)) entries.push([-1, `no ${column.name}`]);
     for (const [code, name] of entries.slice(0, LISTED)) {
       const button = document.createElement("button");
       button.type = "button";

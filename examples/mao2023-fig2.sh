@@ -11,7 +11,7 @@ for split in train test; do
     landscape plot "$split.h5" --color network --title "InPCA of predictions on $split images" --height 3.3 \
         --out "pictures/mao2023-$split.png" --force
 done
-landscape plot train.h5 --color network --dims 1,2,3 --title "The same in three dimensions" --height 4 \
+landscape plot train.h5 --color network --dims 1,2,3 --title "The same in three dimensions" --height 5 \
     --out pictures/mao2023-fig2a.png --force
 landscape plot train.h5 --color network --dims 1,2,3 --out train.html --force # to turn in a browser
 landscape plot train.h5 --kind stress --title "What m dimensions explain" --out pictures/mao2023-fig2b.png --force

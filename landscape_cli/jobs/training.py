@@ -24,7 +24,7 @@ from landscape_cli.jobs.subjects import check_network, load_data, samples_of, su
 from landscape_cli.jobs.training_loop import AUTOCAST, Progress, Session, now, training_steps
 from landscape_cli.networks.registry import NetworkSpec, resolve
 from landscape_cli.store.locks import exclusive
-from landscape_cli.store.runs import Run, clear, first_difference, first_step, is_run
+from landscape_cli.store.runs import Run, clear, first_difference, first_step, is_run, refuse_other_things
 
 Shared = dict[str, tuple[Samples, dict[str, Samples]]]
 
@@ -126,8 +126,9 @@ def training(
     set_threads(job.threads)
     try:
         session = _load(job, {} if shared is None else shared)
+        refuse_other_things(job.out)  # before even a lock is left there
         with exclusive(job.out):
-            if job.force:
+            if job.force or not is_run(job.out):
                 clear(job.out)
             existing = _existing(session)
             if existing is not None and existing.status == "finished":
@@ -248,7 +249,6 @@ def _existing(session: Session) -> Run | None:
     """The run that is already in the directory, if it is the one asked for."""
     job = session.job
     if not is_run(job.out):
-        clear(job.out)  # refuses a directory of other things
         return None
     run = Run.open(job.out)
     run.tidy()

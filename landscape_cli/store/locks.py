@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +17,7 @@ except ImportError:  # pragma: no cover - only outside POSIX, where no lock is t
     fcntl = None  # type: ignore[assignment]
 
 LOCK_NAME = ".lock"
+ATTEMPTS, PAUSE = 4, 0.02  # to take a lock, and seconds between them
 
 
 @contextlib.contextmanager
@@ -33,18 +35,8 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(error, folder) from error
     with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise ConflictError(
-                    f"{folder} is being written by {holder}", "wait for it, or choose another --out"
-                ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        _lock(file, folder)
+        _sign(file, folder)
         # The file stays behind: to delete it would let two later processes lock two files of one name.
         yield
 
@@ -66,9 +58,7 @@ def exclusive_file(path: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(error, path) from error
     with file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        _sign(file, path)
         try:
             yield
         finally:
@@ -80,19 +70,43 @@ def _locked(lock: Path, path: Path) -> TextIO:
     """The lock file, open and locked; made anew if its last holder took it away between the two."""
     while True:
         file = lock.open("a+", encoding="utf-8")
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                file.close()
-                hint = "wait for it, or choose another --out"
-                raise ConflictError(f"{path} is being written by {holder}", hint) from None
+        try:
+            _lock(file, path)
+        except ConflictError:
+            file.close()
+            raise
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
                 return file
         file.close()
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    """Lock an open lock file of ``path``."""
+    for left in reversed(range(ATTEMPTS)):
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if left:  # whoever looks whether it is held (see below) has it for a moment
+                time.sleep(PAUSE)
+                continue
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise ConflictError(
+                f"{path} is being written by {holder}", "wait for it, or choose another --out"
+            ) from None
+
+
+def _sign(file: TextIO, path: Path) -> None:
+    """Write down who holds a lock; unbuffered, as a full disk would refuse what is left over once more at the end."""
+    try:
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def is_held(folder: Path) -> bool:

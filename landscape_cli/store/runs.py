@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape_cli.errors import CheckpointError, ConflictError, UsageError
-from landscape_cli.store.atomic import remove_leftovers, write_json
+from landscape_cli.store.atomic import TEMPORARY_PREFIX, remove_leftovers, write_json
 from landscape_cli.store.checkpoints import Checkpoint
 from landscape_cli.times import Time
 
@@ -247,19 +247,34 @@ def clear(path: Path) -> None:
     """
     if not path.exists():
         return
-    folders = [path / name for name in (CHECKPOINTS, RESUME, PREDICTIONS, POINTS)]
-    if not is_run(path):
-        ours = {".lock", *(folder.name for folder in folders if folder.is_dir() and not any(folder.iterdir()))}
-        if any(child.name not in ours for child in path.iterdir()):
-            raise ConflictError(f"{path} exists and is no run directory", "choose another --out; nothing was deleted")
-    for folder in folders:
+    refuse_other_things(path)
+    for folder in _folders(path):
         for file in folder.glob("*"):
             if file.is_file():
                 file.unlink()
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+    remove_leftovers(path)
     for name in ("metrics.jsonl", RUN_NAME):
         (path / name).unlink(missing_ok=True)
+
+
+def refuse_other_things(path: Path) -> None:
+    """Make sure that a directory may become a run: it is one, is empty, or is not there.
+
+    Raises:
+        ConflictError: If it holds other things.
+    """
+    if not path.is_dir() or is_run(path):
+        return
+    ours = {".lock", *(folder.name for folder in _folders(path) if folder.is_dir() and not any(folder.iterdir()))}
+    # A process that was killed as it began may have left a temporary file, and nothing else.
+    if any(child.name not in ours and not child.name.startswith(TEMPORARY_PREFIX) for child in path.iterdir()):
+        raise ConflictError(f"{path} exists and is no run directory", "choose another --out; nothing was deleted")
+
+
+def _folders(path: Path) -> list[Path]:
+    return [path / name for name in (CHECKPOINTS, RESUME, PREDICTIONS, POINTS)]
 
 
 def first_difference(recorded: Any, asked: Any, prefix: str = "") -> tuple[str, Any, Any] | None:

@@ -143,7 +143,23 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     for force in (False, True):
         with pytest.raises(ConflictError, match="is no run directory"):
             run_training(job(tmp_path, force=force))
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_somebody_keeps_beside_a_run_does_not_hinder_it(whole: Path) -> None:
+    (whole / "notes.txt").write_text("mine")
+    before = contents(whole)
+    assert run_training(job(whole, force=True))["skipped"] is False
+    assert contents(whole) == before
+    assert (whole / "notes.txt").read_text() == "mine"
+
+
+def test_killed_as_it_began_a_run_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".partial-1-run.json").write_text("{")
+    short = job(tmp_path, protocol=Protocol(lr=0.05, epochs=1, batch_size=40))
+    assert run_training(short)["status"] == "finished"
+    assert not list(tmp_path.glob(".partial*"))
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:

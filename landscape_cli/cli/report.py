@@ -45,7 +45,9 @@ STEPS = ("barriers", "compare", "kernels", "velocity", "predict", "distances", "
 
 @grouped
 def command(
-    places: Annotated[list[str], typer.Argument(
+    places: Annotated[
+        list[str],
+        typer.Argument(
             metavar="FOLDER...", help="Runs, folders of runs, or checkpoints.", autocompletion=complete_runs
         ),
     ],

@@ -257,11 +257,10 @@ def _whole(folder: Path, name: str, title: str, drawings: Sequence[_Drawing]) ->
     parts: list[tuple[Callable[[], Any], int]] = [(one.draw, 2 if one.several else 1) for one in drawings]
     columns = min(COLUMNS_OF_FIGURE, sum(span for _, span in parts))
     drawn = collage(parts, width=WIDTH * columns / COLUMNS_OF_FIGURE, row_height=ROW, columns=columns, title=title)
-    drawn.get_layout_engine().execute(drawn)
-    drawn.set_layout_engine("none")  # it is the same in all formats, and takes longer than the drawing
     found = []
     for suffix in (".png", ".svg", ".pdf"):
         content = rendered(drawn, suffix)
+        drawn.set_layout_engine("none")  # the first one's is that of all: it takes longer than the drawing
         write_picture(content, folder / f"{name}{suffix}")
         found.append((f"{name}{suffix}", content))
     return found

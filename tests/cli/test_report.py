@@ -9,18 +9,20 @@ import math
 import re
 import shlex
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from landscape_cli.cli import app, report_steps
+from landscape_cli.cli import app
 from landscape_cli.jobs.linearizing import summaries_of
 from landscape_cli.jobs.report_cast import cast_of
 from landscape_cli.plots import style
 from landscape_cli.store.clusters import Clusters
 from landscape_cli.store.embeddings import Embedding
+from landscape_cli.store.locks import exclusive
 from landscape_cli.store.predictions import Predictions
 from landscape_cli.store.runs import Run
 from tests.conftest import SAMPLES, TRAIN, Cli
@@ -359,7 +361,7 @@ def test_a_failed_first_step_is_the_reason_of_the_later_ones(
     cli: Cli, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(arguments: list[str]) -> int:
-        report_steps.sys.stderr.write("error: the disk is full\n")
+        sys.stderr.write("error: the disk is full\n")
         return 1
 
     monkeypatch.setattr(app, "run", failing)
@@ -407,6 +409,63 @@ def test_checkpoints_of_other_tools_get_what_they_can(cli: Cli, samples: Path, t
     progress = [r["progress"] for r in jsonl(theirs / "report" / "progress.jsonl")]
     assert len(progress) == 3
     assert all(math.isfinite(value) for value in progress)
+
+
+def test_two_networks_of_one_step_are_a_pair_whose_numbers_are_told(cli: Cli, samples: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("early-a", "late-a"):
+        (file,) = (samples / name / "checkpoints").iterdir()
+        shutil.copy(file, theirs / f"{name}.safetensors")
+    done = cli("report", theirs, "--network", "simple-cnn", "--width", 0.5, "--data", "digits", *FEW, "--format",
+               "jsonl")  # fmt: skip
+    assert done.status == 0, done.err
+    page = Page(theirs / "report" / "index.html")
+    assert page.panels == {"barriers": True, "compare": False}
+    (record,) = jsonl(theirs / "report" / "distances.jsonl")
+    for name in ("function", "relu", "kernel", "weight"):
+        assert f"{record[f'{name}_distance']:.3g}" in page.problems
+    assert "compare.csv" in page.links
+    assert "1 place of other tools" in done.err
+
+
+def test_all_that_is_asked_is_in_the_words_of_the_commands(
+    cli: Cli, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never(monkeypatch)
+    network = ("--network", "simple-cnn", "--width", "0.123456789")
+    asked = ("report", samples, *network, "--precision", "float64", "--device", "cpu", "--dry-run", "--format", "jsonl")
+    plans = [cli(*asked, "--seed", 3)]
+    monkeypatch.setenv("LANDSCAPE_SEED", "3")
+    plans.append(cli(*asked))
+    assert [one["command"] for one in plans[0].records] == [one["command"] for one in plans[1].records]
+    measuring = {one["name"]: shlex.split(one["command"]) for one in plans[0].records}
+    for name, words in measuring.items():
+        said = name in ("barriers", "compare", "kernels", "velocity", "predict")
+        assert ("--seed" in words) is said
+        assert ("--precision" in words) is (said and name != "compare")  # whose precision is not to be chosen
+        assert ("width=0.123456789" in words) is said
+
+
+def test_an_estimate_is_no_more_exact_than_it_can_be(cli: Cli, samples: Path) -> None:
+    done = cli("report", samples, *FEW, "--dry-run", "--format", "jsonl")
+    seconds = [one["seconds"] for one in done.records]
+    assert all(second > 0 and float(f"{second:.2g}") == second for second in seconds)
+    (told,) = re.findall(r"about ([0-9.]+) s here, with the pictures", done.err)
+    assert float(f"{float(told):.2g}") == float(told)
+    assert float(told) > sum(seconds)  # the pictures are in it
+
+
+def test_two_reports_are_not_made_in_one_folder_at_once(cli: Cli, samples: Path, tmp_path: Path) -> None:
+    with exclusive(tmp_path / "report"):
+        done = cli("report", samples, "--out", tmp_path / "report", *FEW, "--only-existing")
+    assert done.status == 1
+    assert "is being written by process" in done.err
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    done = cli("report", samples, "--out", file, *FEW, "--only-existing")
+    assert (done.status, file.read_text(encoding="utf-8")) == (1, "x")
+    assert "it is a file" in done.err
 
 
 def test_what_is_left_out_is_said(cli: Cli, samples: Path) -> None:

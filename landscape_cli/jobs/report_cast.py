@@ -155,20 +155,25 @@ def data_of(run: Run) -> str:
     return str((data.get("name"), data.get("fingerprint")))
 
 
-def state_of(run: Run) -> dict[str, Any]:
+def state_of(run: Run, *, last: bool = False) -> dict[str, Any]:
     """What a result made from a run depends on: its checkpoints, by their contents, and the files of its data.
 
     Cost: the header of each checkpoint.
+
+    Args:
+        run: The run.
+        last: Whether only its last checkpoint is read.
     """
+    steps = run.steps()[-1:] if last else run.steps()
     hashes: list[str | None] = []
-    for checkpoint in run.checkpoints():
+    for step in steps:
         try:
-            hashes.append(checkpoint.hash())
+            hashes.append(run.checkpoint(step).hash())
         except CheckpointError:  # damaged: the commands that read it say so, and the rest of the report is made
             hashes.append(None)
     source = ((run.document.get("config") or {}).get("data") or {}).get("source")
     return {
-        "path": str(run.path.resolve()), "steps": run.steps(), "hashes": hashes, "data": data_of(run),
+        "path": str(run.path.resolve()), "steps": steps, "hashes": hashes, "data": data_of(run),
         "source": None if source is None else state_of_source(str(source)),
     }  # fmt: skip
 

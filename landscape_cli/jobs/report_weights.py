@@ -31,7 +31,7 @@ def _pairs(cast: Cast, folder: Path, settings: Settings) -> Plan:
         runs = [run for group in siblings.values() for run in group]
         paths, pairing = [str(run.path) for run in runs], "siblings"
         pairs = sum(len(group) * (len(group) - 1) // 2 for group in siblings.values())
-        inputs: Any = [state_of(run) for run in runs]
+        inputs: Any = [state_of(run, last=True) for run in runs]
     else:
         alike, others = _alike(cast.networks)
         theirs = [] if alike else _networks_of(cast.foreign)
@@ -41,7 +41,7 @@ def _pairs(cast: Cast, folder: Path, settings: Settings) -> Plan:
         found = [str(run.path) for run in alike] or [str(path) for path, _ in theirs]
         paths, pairing = found[:MOST_JOINED], "all"
         pairs = len(paths) * (len(paths) - 1) // 2
-        inputs = [state_of(run) for run in alike[:MOST_JOINED]] or [
+        inputs = [state_of(run, last=True) for run in alike[:MOST_JOINED]] or [
             state_of_files(checkpoints) for _, checkpoints in theirs[:MOST_JOINED]
         ]
         if left := len(found) - len(paths):
@@ -175,7 +175,7 @@ def _alike(runs: Sequence[Run]) -> tuple[list[Run], int]:
 
 
 def _networks_of(places: Sequence[Path]) -> list[tuple[Path, list[Checkpoint]]]:
-    """What stands for a network each: the last checkpoint of a place, or all of it where steps tell no order of them."""
+    """What stands for a network each: the last checkpoint of a place, or each of it where steps tell no order."""
     found: list[tuple[Path, list[Checkpoint]]] = []
     for place in places:
         checkpoints = checkpoints_of(place)

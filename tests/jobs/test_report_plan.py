@@ -321,6 +321,19 @@ def test_a_result_depends_on_each_checkpoint(tmp_path: Path) -> None:
     assert state_of(run) == states[-2]
 
 
+def test_what_reads_last_checkpoints_depends_on_these_alone(tmp_path: Path) -> None:
+    runs = [made(tmp_path / name, order=k) for k, name in enumerate("ab")]
+
+    def states(value: float, step: int) -> dict[str, Any]:
+        save_file({"w": np.full(2, value, np.float32)}, runs[0].path / CHECKPOINTS / step_name(step))
+        return {one.name: one.inputs for one in plan_of(*runs).steps if one.inputs is not None}
+
+    for step, changed in ((4, {"kernels", "velocity", "predict"}), (8, {"barriers", "compare", "kernels", "velocity",
+                                                                     "predict"})):  # fmt: skip
+        before, after = states(1.0, step), states(2.0, step)
+        assert {name for name in before if before[name] != after[name]} == changed
+
+
 def test_a_result_depends_on_the_files_of_network_and_data(tmp_path: Path) -> None:
     run = made(tmp_path / "a")
     code, arrays = tmp_path / "net.py", tmp_path / "data.npz"

@@ -11,7 +11,8 @@ READINGS = ("sup", "mid", "chord")
 def barriers_by_spawn_time(records: Iterable[dict[str, Any]], *, split: str = "test") -> list[dict[str, Any]]:
     """Barriers between siblings, averaged over the pairs of each spawn time.
 
-    The spread is the sample standard deviation over pairs (None for one pair). A NaN among them makes the mean NaN.
+    The spread is the sample standard deviation over pairs (None for one pair). A NaN among them makes all NaN, an
+    infinity, as of a loss that overflowed, the spread.
 
     Args:
         records: Records of kind ``barrier``; those of other splits, of single layers, or of pairs that are no siblings,
@@ -42,9 +43,10 @@ def barriers_by_spawn_time(records: Iterable[dict[str, Any]], *, split: str = "t
 def _spread(values: Sequence[float]) -> dict[str, float | None]:
     if any(math.isnan(value) for value in values):
         return dict.fromkeys(("mean", "std", "min", "max"), math.nan)
+    finite = all(map(math.isfinite, values))
     return {
         "mean": statistics.fmean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "std": (statistics.stdev(values) if finite else math.nan) if len(values) > 1 else None,
         "min": min(values),
         "max": max(values),
     }

@@ -1,6 +1,7 @@
 """What a record must hold to be drawn: a line that lacks it is named, before any figure is begun."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ OPTIONAL = frozenset({
     "advantage", "advantage_sd", "lambda_max_sd", "trace", "trace_error", "overlap", "overlap_expected",
     "gradient_overlap", "escape_scale_free_error", "noise_scale", "effective_lr", "effective_sharpness",
 })  # fmt: skip
+TIMES = frozenset({"step", "step_a", "step_b", "epoch", "epoch_a", "epoch_b", "spawn_epoch", "spawn_step"})
+NAMES = ("split", "form", "layer", "along")  # texts that are there or not
 _DENSITY = ("grid", "values", "error")
 
 
@@ -60,14 +63,16 @@ def check(record: Mapping[str, Any], place: str, error: type[LandscapeError]) ->
     for name in (*texts, *numbers):
         if record.get(name) is None:
             raise error(f"{place} is a {kind} record without '{name}'", hint)
-    for name in texts:
-        if not isinstance(record[name], str):
+    for name in (*texts, *NAMES):
+        if record.get(name) is not None and not isinstance(record[name], str):
             raise error(f"{place}: '{name}' is {_shown(record[name])}, no text", hint)
     if kind not in REQUIRED:
         return
     for name in (*numbers, *OPTIONAL.intersection(record)):
         if record[name] is not None and not _is_number(record[name]):
             raise error(f"{place}: '{name}' is {_shown(record[name])}, no number", hint)
+        if name in TIMES and record[name] is not None and not math.isfinite(record[name]):
+            raise error(f"{place}: '{name}' is {_shown(record[name])}, no time", hint)
     if kind == "hessian":
         _check_spectrum(record, place, error, hint)
 

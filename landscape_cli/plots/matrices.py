@@ -199,7 +199,7 @@ def _drawn(
             for edge in edges if 2 * len(edges) < len(values) else ():  # lines between all rows would hide them
                 line(edge - 0.5, color="white", linewidth=1)
         down, across = values.shape
-        told = f"{down:,} rows" if down == across else f"{down:,} by {across:,} rows"
+        told = f"{down:,} row{'s' * (down != 1)}" if down == across else f"{down:,} by {across:,} rows"
         runs = list(dict.fromkeys(filter(None, rows.runs)))
         who = shortened(runs)[0] if len(runs) == 1 else f"{len(runs):,} runs"
         missing = int((~np.isfinite(values)).sum())
@@ -221,8 +221,9 @@ def _name(axis: Any, side: _Side, width: float, *, by_run: bool) -> None:
         if not kept or place - places[kept[-1]] >= least:
             kept.append(number)
     letters = int(5 * width)
+    half = letters // 2
     places = [places[k] for k in kept]
-    names = [names[k] if len(names[k]) <= letters else f"{names[k][: letters - 1]}…" for k in kept]
+    names = [names[k] if len(names[k]) <= letters else f"{names[k][:half]}…{names[k][-half:]}" for k in kept]
     across = axis.axis_name == "x"
     turned = across and (any(len(name) > 4 for name in names) or len("  ".join(names)) > 60)
     small = {"fontsize": 7} if any(len(name) > 8 for name in names) else {}

@@ -38,7 +38,8 @@ def _panel(panel: Panel, width: int, height: int, colored: bool) -> str:
     xs = np.concatenate([x for _, x, _ in series])
     ys = np.concatenate([y for _, _, y in series])
     known = np.isfinite(xs) & np.isfinite(ys)
-    title = panel.ylabel if not panel.title or panel.title == panel.ylabel else f"{panel.title}: {panel.ylabel}"
+    head, up, along = (" ".join(text.split()) for text in (panel.title, panel.ylabel, panel.xlabel))
+    title = up if head in ("", up) else f"{head}: {up}"
     if not known.any():
         return f"{title}\n(no finite value)"
     low_x, high_x = _range(xs[known])
@@ -57,7 +58,7 @@ def _panel(panel: Panel, width: int, height: int, colored: bool) -> str:
         label = ends[0] if row == 0 else ends[1] if row == height - 1 else ""
         lines.append(f"{label:>{margin}} ┤{_row(dots[4 * row : 4 * row + 4], colored)}".rstrip())
     left, right = (panel.xticks.get(v) or _shown(scale_x, v) for v in (low_x, high_x))
-    axis = panel.xlabel[: max(0, across - len(left) - len(right) - 2)]
+    axis = along[: max(0, across - len(left) - len(right) - 2)]
     gap = across - len(left) - len(right) - len(axis)
     lines.append(f"{'':>{margin}} └{'─' * across}")
     lines.append(f"{'':>{margin}}  {left}{' ' * (gap // 2)}{axis}{' ' * (gap - gap // 2)}{right}".rstrip())

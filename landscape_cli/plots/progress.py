@@ -104,7 +104,7 @@ def progress_figure(
         range_up(axes, y, numbers(table, y), UNITS_OF.get(y))
         axes.set_xlabel(LABELS.get(x, x) + (f" ({UNITS_OF[x]})" if x in UNITS_OF else ""))
         draw_legend(drawn, axes, shades, texts, curves)
-        count = f"{len(table):,} models"
+        count = f"{len(table):,} model{'s' * (len(table) != 1)}"
         told = f"each of {count}" if line == NONE else told_curves(curves)
         headline(axes, title or f"{LABELS.get(y, y).capitalize()} of {count}", told)
     return drawn

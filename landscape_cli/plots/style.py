@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -74,7 +75,7 @@ def figure(width: float, height: float, **subplots: Any) -> Iterator[tuple[Any, 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS), _boxes_for_unknown_signs():
         part = _PART.get()
         if part is not None:
             yield part, part.subplots(**subplots)
@@ -154,6 +155,14 @@ def collage(
     return drawn
 
 
+@contextmanager
+def _boxes_for_unknown_signs() -> Iterator[None]:
+    """No warning of a sign that the font lacks: the picture shows a box for it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")
+        yield
+
+
 def fit(drawn: Any) -> None:
     """Break titles and names of axes that are longer than the room for them; :func:`figure` does it at its end."""
     whole = drawn.get_figure(root=True)
@@ -223,7 +232,7 @@ def rendered(drawn: Any, suffix: str) -> bytes:
 
     dateless = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
     content = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS), _boxes_for_unknown_signs():
         drawn.savefig(content, format=suffix[1:], metadata=dateless)
     return content.getvalue()
 

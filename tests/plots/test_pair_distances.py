@@ -2,21 +2,27 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from landscape_cli.cli.output import csv_text
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.barrier import curve_figure
+from landscape_cli.jobs.summaries import barriers_by_spawn_time
+from landscape_cli.plots.barrier import barrier_figure, curve_figure
+from landscape_cli.plots.curvature import density_figure
 from landscape_cli.plots.matrices import matrix_figure, stored_matrix_figure
 from landscape_cli.plots.pair_distances import at_their_last, spawn_figure
-from landscape_cli.plots.recognise import Result
+from landscape_cli.plots.recognise import Result, recognise
 from landscape_cli.store.matrices import Matrix
 from landscape_cli.store.matrix_writing import MatrixHead, write_matrix
 from landscape_cli.store.tables import Table
 from tests.conftest import SAMPLES, Cli
+from tests.plots.made_results import barrier_records
+from tests.plots.test_curvature_figures import hessians
 
 pytest.importorskip("matplotlib", reason="figures are an extra")
 
@@ -155,3 +161,38 @@ def test_rows_of_a_stored_matrix_are_in_order_of_run_and_time(tmp_path: Path) ->
     assert [tick.get_text() for tick in drawn.axes[0].get_yticklabels()] == ["a", "b", "references"]
     assert drawn.axes[1].get_ylabel() == "Bhattacharyya distance (nats)"
     assert "2 runs, 4 rows; grey" in drawn.axes[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"distance": None}, "is a relu-distance record without 'distance'"),
+        ({"distance": "far"}, "'distance' is \"far\", no number"),
+        ({"a": 7}, "'a' is 7, no text"),
+        ({"split": ["test"]}, "'split' is [\"test\"], no text"),
+        ({"spawn_epoch": "early"}, "'spawn_epoch' is \"early\", no number"),
+        ({"epoch_a": math.inf}, "'epoch_a' is Infinity, no time"),
+    ],
+)
+def test_a_record_that_is_not_whole_is_named(entries: dict[str, Any], told: str) -> None:
+    record = {"kind": "relu-distance", "a": "x", "b": "y", "distance": 0.2, "spawn_epoch": 1.0}
+    recognise(["-"], stdin=[json.dumps(record)])
+    with pytest.raises(UsageError, match=re.escape(f"line 2 of the input{' ' if 'is a' in told else ': '}{told}")):
+        recognise(["-"], stdin=[json.dumps(record), json.dumps(record | entries)])
+
+
+def test_what_is_nested_in_csv_is_drawn(tmp_path: Path) -> None:
+    """A spectral density is a list in one cell."""
+    (tmp_path / "h.csv").write_text(csv_text(hessians()), encoding="utf-8", newline="")
+    found = recognise([str(tmp_path / "h.csv")])
+    assert found.kind == "hessian"
+    assert [record["density"] for record in found.records] == [record["density"] for record in hessians()]
+    assert density_figure(found.records).axes[0].lines
+
+
+def test_a_loss_that_overflowed_leaves_its_spread_open() -> None:
+    pair = barrier_records()[0][1]
+    rows = barriers_by_spawn_time([pair, pair | {"loss_sup": math.inf}], split=pair["split"])
+    assert (rows[0]["loss_sup_mean"], math.isnan(rows[0]["loss_sup_std"])) == (math.inf, True)
+    assert rows[0]["error_sup_std"] == 0
+    barrier_figure([], [pair], rows).canvas.draw()

@@ -164,7 +164,8 @@ def _annotation(annotation: Any) -> str:
         return annotation
     if hasattr(annotation, "dim_str"):
         return f'{annotation.dtype.__name__}[{annotation.array_type.__name__}, "{annotation.dim_str}"]'
-    return re.sub(r"\b(?:[a-z_]+\w*\.)+(?=\w)", "", inspect.formatannotation(annotation)).replace("NoneType", "None")
+    text = re.sub(r"\b(?:[a-z_]+\w*\.)+(?=\w)", "", inspect.formatannotation(annotation)).replace("NoneType", "None")
+    return re.sub(r"ndarray\[tuple\[\w+, \.\.\.\], dtype\[\w+\]\]", "ndarray", text)
 
 
 def _default(value: Any) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
 from landscape_cli.api.data import Data
 from landscape_cli.api.ends import Ends
-from landscape_cli.api.networks import Net, trainable, walker
+from landscape_cli.api.networks import Device, Net, trainable, walker
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.samples import BATCH
 from landscape_cli.compute.weights.activation_matching import match_activations
@@ -59,7 +59,7 @@ def align(
     similarity: Similarity = "correlation",
     batch_size: int = BATCH,
     seed: int = 0,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Alignment:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
 from landscape_cli.api.data import Data, samples_on
-from landscape_cli.api.networks import Net, architecture, fitting_state, own_module, walker, where_of
+from landscape_cli.api.networks import Device, Net, architecture, fitting_state, own_module, walker, where_of
 from landscape_cli.api.values import class_numbers, is_array, log_probabilities_of
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.evaluation import Evaluation, log_probabilities
@@ -50,7 +50,7 @@ def evaluate(
     data: Data,
     *,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> Evaluation:
     """Mean cross-entropy in nats and error of a network on data, in evaluation mode.
@@ -85,7 +85,7 @@ def predict(
     network: nn.Module | None = None,
     batch_size: int = BATCH,
     dtype: DTypeName = "float32",
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> Predictions:
     """Log-probabilities ``log p_c = z_c − log Σ_k exp z_k`` of networks on the same samples.
@@ -163,7 +163,7 @@ def function_distance(
     *,
     network: nn.Module | None = None,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> FunctionDistance:
     """How differently two networks answer: disagreement over that of independent errors (Fort et al. 2020, section 3).

@@ -8,7 +8,7 @@ from torch import nn
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
 from landscape_cli.api.data import Data, samples_on
 from landscape_cli.api.ends import statistics_on
-from landscape_cli.api.networks import fitting_state, own_module, trainable, walker, where_of
+from landscape_cli.api.networks import Device, fitting_state, own_module, trainable, walker, where_of
 from landscape_cli.compute.batchnorm import batch_norms, recompute_statistics
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.probing import check_outputs
@@ -36,7 +36,7 @@ def hessian_eigenvalues(
     max_products: int = PRODUCTS,
     memory: int = MEMORY,
     seed: int = 0,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
     on_product: Callable[[int], None] = lambda done: None,
 ) -> Eigenpairs:
@@ -96,7 +96,7 @@ def hessian_trace(
     batch_size: int = BATCH,
     memory: int = MEMORY,
     seed: int = 0,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
     on_product: Callable[[int], None] = lambda done: None,
 ) -> TraceEstimate:
@@ -147,7 +147,7 @@ def hessian_density(
     batch_size: int = BATCH,
     memory: int = MEMORY,
     seed: int = 0,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
     on_product: Callable[[int], None] = lambda done: None,
 ) -> SpectralDensity:
@@ -193,7 +193,7 @@ def _operator(
     bn_data: Data | None,
     batch_size: int,
     memory: int,
-    device: str | None,
+    device: Device | None,
     precision: Precision | None,
 ) -> Iterator[NetworkOperator]:
     """The curvature of a copy of the network on the samples, in the modes it is measured in."""

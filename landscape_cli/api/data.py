@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
@@ -13,7 +14,7 @@ from landscape_cli.compute.probing import logits_of
 from landscape_cli.compute.samples import Samples
 from landscape_cli.errors import DataError, UsageError
 
-Data = Samples | Sequence[Tensor] | Iterable[Sequence[Tensor]]
+Data = Samples | Sequence[Tensor] | Sequence[NDArray[Any]] | Dataset[Any] | Iterable[Sequence[Tensor]]
 
 SAME = {torch.float64: 1e-8, torch.float32: 1e-3}  # of the largest logit, between two modules of one function
 HALF = 0.1

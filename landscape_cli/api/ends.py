@@ -7,7 +7,7 @@ from torch import nn
 
 from landscape_cli.api.calls import check_choice, check_count, settled
 from landscape_cli.api.data import Data, check_same_function, samples_on
-from landscape_cli.api.networks import Net, architecture, fitting_state, own_module, walker, where_of
+from landscape_cli.api.networks import Device, Net, architecture, fitting_state, own_module, walker, where_of
 from landscape_cli.compute.batchnorm import batch_norms
 from landscape_cli.compute.choices import BatchNormMode, Precision
 from landscape_cli.compute.device import Placement
@@ -50,7 +50,7 @@ class Ends:
         bn: BatchNormMode,
         bn_data: Data | None,
         batch_size: int,
-        device: str | None,
+        device: Device | None,
         precision: Precision | None,
     ) -> "Ends":
         """Check everything before anything is measured.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_count, out_of_inference, settled
 from landscape_cli.api.data import Data, samples_on
-from landscape_cli.api.networks import Net, architecture, fitting_state, own_module, trainable, walker, where_of
+from landscape_cli.api.networks import Device, Net, architecture, fitting_state, own_module, trainable, walker, where_of
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.probing import check_outputs
 from landscape_cli.compute.samples import BATCH
@@ -38,7 +38,7 @@ def gradient_centroids(
     *,
     state: Net | None = None,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> Float[Tensor, "class parameter"]:
     """``c_k = (1/n) Σ_i ∇_w f_k(x_i)``: the mean gradient of each logit over the weights that train.
@@ -47,7 +47,7 @@ def gradient_centroids(
 
     Args:
         network: Gives logits; it is measured in evaluation mode and left alone.
-        data: The n samples; anything that yields ``(inputs, labels)``.
+        data: The n samples; anything that yields ``(inputs, labels)``, of which the labels play no part.
         state: Other weights of that network: a state dict, or a module.
         batch_size: Samples a pass.
         device: ``auto``, ``cpu``, ``cuda``, …; None for where the network is.
@@ -60,7 +60,7 @@ def gradient_centroids(
 
     Raises:
         CheckpointError: If ``state`` does not fit, or holds NaN.
-        DataError: If there are no samples, or a label is no class.
+        DataError: If there are no samples.
         NetworkError: If nothing of it trains, or it gives no logits.
         UsageError: If gradients are not taken in this precision.
     """
@@ -74,7 +74,7 @@ def gradient_centroids(
     trainable(copied)
     samples = samples_on(data, where)
     with settled(where):
-        check_outputs(copied, samples)
+        check_outputs(copied, samples, labels=False)
         # Anew: batches that an evaluation prepared in inference mode are no tensors to differentiate with.
         return centroids_of(copied, samples.to(where), batch=batch_size)
 
@@ -87,7 +87,7 @@ def gradient_distance(
     *,
     network: nn.Module | None = None,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> GradientDistance:
     """How mean logit gradients align: ``1 − (1/C) Σ_k cos(c_k(w), c_k(w'))`` (Fort et al. 2020).

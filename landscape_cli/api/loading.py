@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_choice, out_of_inference
-from landscape_cli.api.networks import carrying, fitting_state, placed
+from landscape_cli.api.networks import Device, carrying, fitting_state, placed
 from landscape_cli.compute.choices import Precision, SplitName
 from landscape_cli.compute.device import placement
 from landscape_cli.compute.samples import Samples
@@ -71,7 +71,7 @@ def load_network(
     network_option: Mapping[str, Any] | None = None,
     data: str | None = None,
     data_option: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: Device = "cpu",
     precision: Precision = "float32",
 ) -> nn.Module:
     """The network of a checkpoint as a module with its weights in place, in evaluation mode.
@@ -118,7 +118,7 @@ def load_samples(
     seed: int = 0,
     data: str | None = None,
     data_option: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: Device = "cpu",
     precision: Precision = "float32",
 ) -> Samples:
     """The data of a run, normalised as its network takes it: iterates over ``(inputs, labels)`` in batches of 100.

@@ -19,6 +19,7 @@ from landscape_cli.store.checkpoints import first_non_finite
 
 State = Mapping[str, Tensor]
 Net = nn.Module | State
+Device = str | torch.device
 
 _PRECISIONS: dict[torch.dtype, Precision] = {
     torch.float64: "float64",
@@ -76,7 +77,7 @@ def architecture(network: nn.Module | None, *ends: Net) -> nn.Module:
     raise UsageError("state dicts alone do not say what network they are of", "give a module too: network=MODULE")
 
 
-def where_of(network: nn.Module, device: str | None, precision: Precision | None) -> Placement:
+def where_of(network: nn.Module, device: Device | None, precision: Precision | None) -> Placement:
     """Where to measure: as asked for, else on the network's own device and in its own type.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import nn
 from landscape_cli.api.calls import check_count, out_of_inference, settled
 from landscape_cli.api.data import Data
 from landscape_cli.api.ends import Ends
-from landscape_cli.api.networks import Net, trainable
+from landscape_cli.api.networks import Device, Net, trainable
 from landscape_cli.compute.choices import BatchNormMode, Precision
 from landscape_cli.compute.evaluation import Evaluation
 from landscape_cli.compute.evaluation import evaluate as evaluate_on
@@ -86,7 +86,7 @@ def barrier(
     bn: BatchNormMode = "recompute",
     bn_data: Data | None = None,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
     on_point: Callable[[float, Evaluation], None] = lambda alpha, found: None,
 ) -> PathBarrier:
@@ -163,7 +163,7 @@ def plane(
     bn: BatchNormMode = "recompute",
     bn_data: Data | None = None,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> PlaneGrid:
     """Error and loss on the plane through three networks (Garipov et al. 2018; Fort et al. 2020, Fig. 5).

@@ -1,9 +1,11 @@
 """Prediction space in a notebook: distances, progress, embeddings, means (Mao et al. 2023)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape_cli.api.answers import Predicted, Predictions
@@ -24,12 +26,13 @@ from landscape_cli.compute.predictions.progress import Progress
 from landscape_cli.compute.predictions.progress import progress as progress_of
 from landscape_cli.errors import DataError
 
-Weights = Float[Tensor, " model"] | Sequence[float]
+Weights = Float[Tensor, " model"] | Sequence[float] | NDArray[Any]
+Given = Predictions | Predicted | NDArray[Any]
 
 
 def prediction_distances(
-    predictions: Predictions | Predicted,
-    others: Predictions | Predicted | None = None,
+    predictions: Given,
+    others: Given | None = None,
     *,
     distance: DistanceName = "bhattacharyya",
 ) -> Float64[Tensor, "model other"]:
@@ -64,7 +67,7 @@ def prediction_distances(
 
 
 def progress(
-    predictions: Predictions | Predicted,
+    predictions: Given,
     labels: Int64[Tensor, " sample"] | None = None,
     *,
     label_smoothing: float = 0.0,
@@ -95,7 +98,7 @@ def progress(
 
 
 def inpca(
-    predictions: Predictions | Predicted | Float[Tensor, "model model"],
+    predictions: Given | Float[Tensor, "model model"],
     *,
     dims: int | None = 3,
     method: MethodName = "inpca",
@@ -144,7 +147,7 @@ def inpca(
 
 
 def centroid(
-    predictions: Predictions | Predicted, kind: CentroidName = "arithmetic", *, weights: Weights | None = None
+    predictions: Given, kind: CentroidName = "arithmetic", *, weights: Weights | None = None
 ) -> Float64[Tensor, "sample class"]:
     """One mean of several models, sample by sample (Mao et al. 2023, D.4).
 
@@ -198,7 +201,7 @@ def _weights(weights: object, models: int) -> Float64[Tensor, " model"]:
     return found
 
 
-def models_of(predictions: Predictions | Tensor) -> Tensor:
+def models_of(predictions: Given | Float[Tensor, "model model"]) -> Tensor:
     """The log-probabilities of models.
 
     Raises:

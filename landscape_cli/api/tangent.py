@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape_cli.api.calls import check_choice, check_count, out_of_inference, settled
 from landscape_cli.api.data import Data, samples_on
-from landscape_cli.api.networks import Net, architecture, carrying, fitting_state, own_module, walker, where_of
+from landscape_cli.api.networks import Device, Net, architecture, carrying, fitting_state, own_module, walker, where_of
 from landscape_cli.api.values import is_array, tensor_of
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.device import Placement
@@ -35,7 +35,7 @@ def tangent_kernel(
     kernel: KernelForm = "full",
     by_layer: bool = False,
     memory: int = MEMORY,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> Kernel:
     """The tangent kernel ``K = J Jᵀ`` of a network's logits on samples (Fort et al. 2020, section 2).
@@ -46,7 +46,7 @@ def tangent_kernel(
 
     Args:
         network: Gives logits; it is measured in evaluation mode and left alone.
-        data: The n samples: anything that yields ``(inputs, labels)``. A few hundred are what a kernel takes.
+        data: The n samples, a few hundred: anything that yields ``(inputs, labels)``, of which the labels play no part.
         state: Other weights of that network: a state dict, or a module.
         kernel: Which of the three; they are different quantities.
         by_layer: Each layer's part too; they add up to the whole.
@@ -80,7 +80,8 @@ def tangent_kernel(
     copied.load_state_dict(fitting_state(copied, network if state is None else state, "the network"))
     samples = samples_on(data, where)
     with settled(where):
-        rows = len(samples) * (check_outputs(copied, samples) if kernel == "full" else 1)
+        classes = check_outputs(copied, samples, labels=False)
+        rows = len(samples) * (classes if kernel == "full" else 1)
         _check_room(rows * rows * (8 if products == "float64" else 4), f"a {kernel} kernel of {len(samples):,}", where)
         inputs = samples.normalized(samples.inputs)
         return kernel_of(copied, inputs, form=kernel, by_layer=by_layer, precision=products, memory=memory)
@@ -111,7 +112,7 @@ def kernel_distance(
     network: nn.Module | None = None,
     kernel: KernelForm = "full",
     memory: int = MEMORY,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> float:
     """``S(w, w') = 1 − Tr(K K'ᵀ) / (‖K‖_F ‖K'‖_F)`` between two tangent kernels (Fort et al. 2020, section 2).
@@ -183,7 +184,7 @@ def kernel_velocity(
     network: nn.Module | None = None,
     kernel: KernelForm = "full",
     memory: int = MEMORY,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> float:
     """``v(t) = S(w_t, w_{t+Δt}) / Δt``: how fast a network's tangent kernel moves (Fort et al. 2020; Δt is 0.4 there).

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from landscape_cli.api.answers import Labels, Predicted, Predictions
+from landscape_cli.api.answers import Labels
 from landscape_cli.api.calls import check_choice, check_count
-from landscape_cli.api.predictions import models_of, progress
+from landscape_cli.api.predictions import Given, models_of, progress
 from landscape_cli.compute.predictions.choices import DistanceName, IndexName
 from landscape_cli.compute.predictions.trajectories import POINTS, reindex, uniform_grid
 from landscape_cli.compute.predictions.trajectories import trajectory_distances as distances_along
@@ -37,7 +37,7 @@ class TrajectoryDistances:
 
 
 def trajectory_distances(
-    predictions: Predictions | Predicted,
+    predictions: Given,
     runs: Sequence[Sequence[int]],
     labels: Labels | None = None,
     *,

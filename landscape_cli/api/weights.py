@@ -9,7 +9,7 @@ from torch import nn
 from landscape_cli.api.calls import out_of_inference, settled
 from landscape_cli.api.data import Data
 from landscape_cli.api.ends import Ends, fitting_states
-from landscape_cli.api.networks import Net, architecture, trainable
+from landscape_cli.api.networks import Device, Net, architecture, trainable
 from landscape_cli.compute.choices import Precision
 from landscape_cli.compute.samples import BATCH
 from landscape_cli.compute.weights.distances import WeightDistance, layer_distances
@@ -78,7 +78,7 @@ def relu_distance(
     *,
     network: nn.Module | None = None,
     batch_size: int = BATCH,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
 ) -> ReluDistance:
     """The share of (unit, input) entries whose ReLU is on in one network and off in the other (Fort et al. 2020).

@@ -107,6 +107,20 @@ def test_a_compiled_or_parallel_network_is_the_network_inside() -> None:
     assert landscape.weight_distance(nn.DataParallel(a), a.state_dict()).distance == 0
 
 
+def test_labels_play_no_part_in_derivatives_of_logits() -> None:
+    unlabelled = (X, torch.full_like(Y, -1))
+    assert torch.equal(
+        landscape.tangent_kernel(net(), unlabelled).values, landscape.tangent_kernel(net(), (X, Y)).values
+    )
+    assert torch.equal(landscape.gradient_centroids(net(), unlabelled), landscape.gradient_centroids(net(), (X, Y)))
+
+
+def test_a_device_is_a_name_or_torchs_own() -> None:
+    named = landscape.evaluate(net(), (X, Y), device="cpu")
+    assert landscape.evaluate(net(), (X, Y), device=torch.device("cpu")) == named
+    assert next(landscape.load_network("sample_checkpoints/parent", device=torch.device("cpu")).parameters()).is_cpu
+
+
 def test_precision_is_the_networks_own_unless_asked_for() -> None:
     a, b = net().double(), net(1).double()
     own = landscape.barrier(a, b, (X, Y), points=3, refine=0).losses

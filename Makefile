@@ -40,7 +40,7 @@ reference: $(VENV)/.dev
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m examples.gallery render
 
-# All scripts of the gallery from nothing, timed; then its pictures, numbers and page. Three quarters of an hour.
+# All scripts of the gallery from nothing, timed; then its pictures, numbers and page. Some twenty minutes.
 gallery: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m examples.gallery run $(or $(RUNS),examples-runs)
 

@@ -17,7 +17,8 @@ done
 landscape plot clusters-train.h5 --color network,optimizer --title "Trainings, by predictions on training images" \
     --out pictures/mao2023-fig7a.png --force
 landscape inpca trajectories-train.h5 --out trainings.h5 > trainings.jsonl
-landscape plot trainings.h5 --color network --marker optimizer --out pictures/mao2023-fig7b.png --force
+landscape plot trainings.h5 --color network --marker optimizer --title "InPCA of whole trainings" \
+    --out pictures/mao2023-fig7b.png --force
 landscape plot clusters-train.h5 --kind importance --out pictures/mao2023-fig7c.png --force
 landscape plot clusters-test.h5 --color network,optimizer --title "Trainings, by predictions on test images" \
     --out pictures/mao2023-s9.png --force

@@ -136,3 +136,34 @@ def test_times_are_taken_from_nothing(tmp_path: Path) -> None:
     (tmp_path / "run.json").touch()
     with pytest.raises(SystemExit, match="is not empty"):
         command.run(tmp_path)
+
+
+@pytest.fixture
+def one_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A gallery of one script, in a folder of its own; returns the script."""
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.setattr(command, "STUDIES", ())
+    monkeypatch.setattr(command, "FIGURES", {"one": lambda folder: ({"x": len((folder / "x").read_text())}, {})})
+    for name, path in (("EXAMPLES", tmp_path), ("PICTURES", tmp_path / "pictures"), ("TOOK", tmp_path / "took.json")):
+        monkeypatch.setattr(rendering, name, path)
+    monkeypatch.setattr(rendering, "shown", dict)
+    script = tmp_path / "one.sh"
+    script.write_text('mkdir -p "$1" && printf abc > "$1/x"\n', encoding="utf-8")
+    return script
+
+
+def test_a_run_leaves_numbers_and_times(one_script: Path) -> None:
+    command.run(one_script.parent / "fresh")
+    assert rendering.facts()["one"]["numbers"] == {"x": 3}
+    measured = json.loads(rendering.TOOK.read_text(encoding="utf-8"))
+    assert list(measured["seconds"]) == ["one"]
+    rendering.TOOK.write_text(json.dumps({**measured, "seconds": {"one": 59.6, "two": 125.2}}), encoding="utf-8")
+    assert rendering.took().splitlines()[-2:] == ["| one | 1 min 0 s |", "| two | 2 min 5 s |"]
+
+
+def test_a_script_that_fails_is_named_with_its_words(one_script: Path) -> None:
+    one_script.write_text("echo no such data >&2; exit 3\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"one.sh failed:\nno such data"):
+        command.run(one_script.parent / "fresh")
+    assert not rendering.TOOK.exists()
+    assert rendering.facts() == {}

@@ -42,6 +42,10 @@ OPTIONAL = frozenset({
     "gradient_overlap", "escape_scale_free_error", "noise_scale", "effective_lr", "effective_sharpness",
 })  # fmt: skip
 TIMES = frozenset({"step", "step_a", "step_b", "epoch", "epoch_a", "epoch_b", "spawn_epoch", "spawn_step"})
+SPREADS = frozenset({
+    "error_barrier_sd", "error_sup_std", "test_error_sd", "low_lr_test_error_sd", "advantage_sd", "lambda_max_sd",
+    "trace_error", "escape_scale_free_error",
+})  # fmt: skip
 NAMES = ("split", "form", "layer", "along")  # texts that are there or not
 _DENSITY = ("grid", "values", "error")
 
@@ -73,6 +77,8 @@ def check(record: Mapping[str, Any], place: str, error: type[LandscapeError]) ->
             raise error(f"{place}: '{name}' is {_shown(record[name])}, no number", hint)
         if name in TIMES and record[name] is not None and not math.isfinite(record[name]):
             raise error(f"{place}: '{name}' is {_shown(record[name])}, no time", hint)
+        if name in SPREADS and record[name] is not None and record[name] < 0:
+            raise error(f"{place}: '{name}' is {_shown(record[name])}, and no spread is below zero", hint)
     if kind == "hessian":
         _check_spectrum(record, place, error, hint)
 

@@ -175,7 +175,7 @@ def only(records: Records, name: str, shown: str) -> str:
     Raises:
         UsageError: If there are several.
     """
-    found = sorted({str(record[name]) for record in records})
+    found = sorted({str(record.get(name)) for record in records})
     if len(found) > 1:
         raise UsageError(
             f"the records are of several {shown}: {', '.join(found)}",

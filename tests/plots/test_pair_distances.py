@@ -172,6 +172,7 @@ def test_rows_of_a_stored_matrix_are_in_order_of_run_and_time(tmp_path: Path) ->
         ({"split": ["test"]}, "'split' is [\"test\"], no text"),
         ({"spawn_epoch": "early"}, "'spawn_epoch' is \"early\", no number"),
         ({"epoch_a": math.inf}, "'epoch_a' is Infinity, no time"),
+        ({"advantage_sd": -0.1}, "'advantage_sd' is -0.1, and no spread is below zero"),
     ],
 )
 def test_a_record_that_is_not_whole_is_named(entries: dict[str, Any], told: str) -> None:

@@ -36,7 +36,8 @@ def about(plan: Plan, ledger: Ledger, cast: Cast, each: float | None) -> str:
 
     panels = sum(len(step.panels) for step in plan.steps) + bool(cast.parents) + bool(cast.linearized)
     seconds = seconds_of(ledger.waiting(plan.steps), each) + seconds_of_pictures(panels)
-    return f"; about {words.duration(_rough(seconds))} here, with the pictures"
+    number, _, unit = words.duration(seconds).partition(" ")
+    return f"; about {_rough(float(number.replace(',', ''))):,g} {unit} here, with the pictures"
 
 
 def _rough(seconds: float) -> float:

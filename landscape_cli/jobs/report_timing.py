@@ -17,7 +17,8 @@ from landscape_cli.networks.registry import NetworkSpec, resolve
 
 BATCH = 100
 IMAGES = 500  # of a trial
-LONGEST = 0.4  # seconds of all trials but the last
+LEAST = 20  # batches of a trial: the first few are slow
+LONGEST, MOST = 0.4, 3.0  # seconds of the trial; of one that has not that many batches
 PICTURE = 1.1  # seconds of a panel: by itself, and in three formats of the large figure
 
 
@@ -27,7 +28,7 @@ def seconds_per_pass(
 ) -> float | None:  # fmt: skip
     """Seconds of a forward pass of one image of the first network; None where its code or data are not at hand.
 
-    The fastest of a few evaluations, so that another process that takes its turn does not count.
+    Of the fastest of some batches, so that another process that takes its turn does not count.
 
     Args:
         cast: The runs.
@@ -50,13 +51,13 @@ def seconds_per_pass(
         images = samples_of(part, whole.normalization, where)
     except LandscapeError:
         return None
-    fastest, begun = math.inf, time.perf_counter()
-    while fastest == math.inf or time.perf_counter() - begun < LONGEST:
+    fastest, batches, begun = math.inf, 0, time.perf_counter()
+    while batches == 0 or time.perf_counter() - begun < (LONGEST if batches >= LEAST else MOST):
         started = time.perf_counter()
-        for _ in log_probabilities(subject, images, batch=BATCH):
-            pass
-        fastest = min(fastest, time.perf_counter() - started)
-    return fastest / len(part)
+        for found in log_probabilities(subject, images, batch=BATCH):
+            now = time.perf_counter()
+            fastest, batches, started = min(fastest, (now - started) / len(found)), batches + 1, now
+    return fastest
 
 
 def seconds_of(steps: Sequence[Step], each: float) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from landscape_cli import plugins
 from landscape_cli.datasets.registry import DataSpec
+from landscape_cli.errors import UsageError
 from landscape_cli.jobs.pairs import Subject
 from landscape_cli.networks.registry import NetworkSpec, check_name
 from landscape_cli.store.locate import checkpoints_of, locate, split_time
@@ -17,9 +18,10 @@ def network_spec(name: str | None, options: Sequence[str] | None, width: float |
     """The network that a person names, None if none.
 
     Raises:
-        UsageError: If the name is unknown or an option is no KEY=VALUE.
+        UsageError: If the name is unknown, an option is no KEY=VALUE, or there are options of no network.
     """
     if name is None:
+        _alone("--network-option" if options else "--width" if width is not None else None, "--network")
         return None
     check_name(name)
     parsed: dict[str, object] = dict(plugins.parse_options(options or [], flag="--network-option"))
@@ -40,12 +42,21 @@ def data_spec(
     """The data that a person names, None if none.
 
     Raises:
-        UsageError: If an option is no KEY=VALUE, or there are no such labels.
+        UsageError: If an option is no KEY=VALUE, there are no such labels, or there are options of no data.
     """
     if source is None:
+        _alone("--data-option" if options else None, "--data")
         return None
     parsed = dict(plugins.parse_options(options or [], flag="--data-option"))
     return DataSpec(source, parsed, train_size=train_size, label_noise=label_noise, seed=seed, labels=labels)
+
+
+def _alone(option: str | None, owner: str) -> None:
+    if option is not None:
+        raise UsageError(
+            f"{option} means nothing without {owner}",
+            f"name it too, or leave {option} out: what a run records of itself holds",
+        )
 
 
 def items(arguments: Sequence[str]) -> list[Item]:

@@ -35,3 +35,16 @@ def test_bad_input(cli: Cli, parent: Path) -> None:
     assert cli("weight-dist", SAMPLES / "early-a").status in (1, 2)
     same = cli("weight-dist", SAMPLES / "early-a", SAMPLES / "early-a").records[0]
     assert (same["distance"], same["cosine"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--width", "0.25"], "--width means nothing without --network"),
+        (["-N", "hidden=8"], "--network-option means nothing without --network"),
+        (["-D", "mean=0.5"], "--data-option means nothing without --data"),
+    ],
+)
+def test_options_of_no_network_are_refused(words: list[str], message: str, cli: Cli) -> None:
+    refused = cli("weight-dist", SAMPLES / "early-a", SAMPLES / "early-b", *words)
+    assert (refused.status, message in refused.err) == (2, True)

@@ -180,7 +180,9 @@ def _half_way(rows: Records) -> dict[str, float]:
 def mao2023_fig4(folder: Path) -> Facts:
     rows = records(folder / "progress-train.jsonl")
     off = {run: [row for row in rows if row["run"] == run] for run in {row["run"] for row in rows}}
-    bulge = {run: max(row["distance_to_geodesic"] for row in of) for run, of in off.items()}
+    bulge = {
+        run: max(row["distance_to_geodesic"] for row in of if 0.2 < row["progress"] < 0.8) for run, of in off.items()
+    }
     ends = {run: of[-1]["distance_to_geodesic"] for run, of in off.items()}
     half = _half_way(rows)
     order = sorted(half, key=half.__getitem__)
@@ -228,7 +230,15 @@ def mao2023_fig7(folder: Path) -> Facts:
     rows = [{"network": n, "width": float(w)} for n, w in zip(networks, widths, strict=True) if np.isfinite(w)]
     tubes = means(rows, "network", "width")
     widest = max(tubes, key=tubes.__getitem__)
+    with h5py.File(folder / "trajectories-train.h5") as content:
+        of_run = np.asarray([name.decode() for name in content["cols/network"][:]])
+        apart = content["values"][:]
+    own = of_run == "simple-cnn"
+    among = apart[np.ix_(own, own)].sum() / (own.sum() * (own.sum() - 1))
+    to_others = apart[np.ix_(own, ~own)].mean()
     return {
+        "among_cnns": float(among),
+        "to_others": float(to_others),
         "network": found["importance"]["network"],
         "optimizer": found["importance"]["optimizer"],
         "explained": found["explained"],
@@ -236,6 +246,8 @@ def mao2023_fig7(folder: Path) -> Facts:
         "width": tubes[widest],
         "width_next": sorted(tubes.values())[-2],
     }, {
+        "simple-cnns are farther from each other than from the others": bool(among > to_others),
+    } | {
         f"{network} {'is' if one else 'is not'} one cluster, by predictions on {split} images": (
             _one_cluster(folder / f"clusters-{split}.h5", network) == one
         )

@@ -71,7 +71,8 @@ def page() -> str:
 def _wrapped(paragraph: str) -> str:
     if paragraph.startswith(("#", "!", "|", "```", "{")):
         return paragraph
-    return textwrap.fill(" ".join(paragraph.split()), 120, break_long_words=False, break_on_hyphens=False)
+    whole = " ".join(paragraph.split()).replace(" %", "_%")  # no line begins with the sign
+    return textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False).replace("_%", " %")
 
 
 def took() -> str:

@@ -72,7 +72,7 @@ def embedding_figure(
     below = solid or not fits_beside(width, texts)  # labels of a box reach out of it, to where a legend would stand
     texts += ["ignorance"] * 3 * bool((embedded.references != "").any())
     if below:
-        barred = width < NARROW and shades is not None and shades.numeric
+        barred = (solid or width < NARROW) and shades is not None and shades.numeric
         height = height or width * 0.75 + height_below(width, texts) + 0.5 * barred
     else:
         height = height or max(width * 0.72, 0.14 * len(texts) + 1.0)
@@ -184,7 +184,8 @@ def _legend(
     """A bar for numbers; texts beside the axes or below; references after them."""
     listed: list[Any] = []
     if shades is not None and shades.numeric:
-        color_bar(drawn, axes, shades, below=drawn.get_figwidth() < NARROW)
+        # Beside a box it would stand where the name of the third axis does.
+        color_bar(drawn, axes, shades, below=axes.name == "3d" or drawn.get_figwidth() < NARROW)
         if shades.missing.any():
             listed += handles([(shades.absent, MISSING, MARKERS[0])])
     elif shades is not None:

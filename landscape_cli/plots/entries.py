@@ -41,7 +41,10 @@ OPTIONAL = frozenset({
     "advantage", "advantage_sd", "lambda_max_sd", "trace", "trace_error", "overlap", "overlap_expected",
     "gradient_overlap", "escape_scale_free_error", "noise_scale", "effective_lr", "effective_sharpness",
 })  # fmt: skip
-TIMES = frozenset({"step", "step_a", "step_b", "epoch", "epoch_a", "epoch_b", "spawn_epoch", "spawn_step"})
+FINITE = frozenset({  # times and counts
+    "step", "step_a", "step_b", "epoch", "epoch_a", "epoch_b", "spawn_epoch", "spawn_step", "order", "repeats",
+    "samples", "pairs", "minibatches", "parameters", "batch_size", "dt", "alpha",
+})  # fmt: skip
 SPREADS = frozenset({
     "error_barrier_sd", "error_sup_std", "test_error_sd", "low_lr_test_error_sd", "advantage_sd", "lambda_max_sd",
     "trace_error", "escape_scale_free_error",
@@ -75,8 +78,8 @@ def check(record: Mapping[str, Any], place: str, error: type[LandscapeError]) ->
     for name in (*numbers, *OPTIONAL.intersection(record)):
         if record[name] is not None and not _is_number(record[name]):
             raise error(f"{place}: '{name}' is {_shown(record[name])}, no number", hint)
-        if name in TIMES and record[name] is not None and not math.isfinite(record[name]):
-            raise error(f"{place}: '{name}' is {_shown(record[name])}, no time", hint)
+        if name in FINITE and record[name] is not None and not math.isfinite(record[name]):
+            raise error(f"{place}: '{name}' is {_shown(record[name])}, no finite number", hint)
         if name in SPREADS and record[name] is not None and record[name] < 0:
             raise error(f"{place}: '{name}' is {_shown(record[name])}, and no spread is below zero", hint)
     if kind == "hessian":

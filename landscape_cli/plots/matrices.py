@@ -16,7 +16,7 @@ from landscape_cli.plots.style import MISSING, figure, headline
 from landscape_cli.store.matrices import Matrix
 from landscape_cli.store.tables import Table
 
-MANY = 24  # checkpoints or runs above which not each is named
+MANY = 24  # checkpoints above which not each is named
 LINE, SHARE = 0.12, 0.6  # inches that a line of text takes, and of a figure's width that the matrix has
 MOST = 2000  # rows of a stored matrix above which not each is drawn: no picture has more dots
 REFERENCES = ("ignorance", "geodesic", "truth")
@@ -77,8 +77,8 @@ class _Side:
         ]
 
     def by_run(self) -> tuple[list[float], list[str]]:
-        """Places and names of runs; of many only some."""
-        blocks = self.blocks[:: -(-len(self.blocks) // MANY)]
+        """Places and names of runs."""
+        blocks = self.blocks
         return [place for place, _ in blocks], shortened([name for _, name in blocks])
 
 
@@ -196,7 +196,7 @@ def _drawn(
         timed = len(columns.names) <= MANY and all(map(_timed, columns.epochs))
         _name(axes.xaxis, columns, width, by_run=several and not timed)
         for edges, line in ((rows.edges, axes.axhline), (columns.edges, axes.axvline)):
-            for edge in edges if 2 * len(edges) < len(values) else ():  # lines between all rows would hide them
+            for edge in edges if 4 * len(edges) < len(values) else ():  # lines between all rows would hide them
                 line(edge - 0.5, color="white", linewidth=1)
         down, across = values.shape
         told = f"{down:,} row{'s' * (down != 1)}" if down == across else f"{down:,} by {across:,} rows"

@@ -128,6 +128,14 @@ def test_the_names_of_three_axes_stand_clear() -> None:
     assert all(name.get_fontsize() >= 7 for name in names)
 
 
+def test_no_bar_stands_on_the_third_name() -> None:
+    drawn = embedding_figure(Embedded.of(embedding()), dims=(1, 2, 3), color="epoch")
+    drawn.draw_without_rendering()
+    box = next(one for one in drawn.axes if one.name == "3d").zaxis.label.get_window_extent()
+    bar = next(one for one in drawn.axes if one.name != "3d").get_tightbbox()
+    assert not box.overlaps(bar)
+
+
 def test_titles_and_labels_break_and_no_others() -> None:
     with figure(COLUMN, 2) as (drawn, axes):
         axes.set(xlabel="short", ylabel="a very long name of an axis that is much too high for it")

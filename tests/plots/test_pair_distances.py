@@ -171,7 +171,7 @@ def test_rows_of_a_stored_matrix_are_in_order_of_run_and_time(tmp_path: Path) ->
         ({"a": 7}, "'a' is 7, no text"),
         ({"split": ["test"]}, "'split' is [\"test\"], no text"),
         ({"spawn_epoch": "early"}, "'spawn_epoch' is \"early\", no number"),
-        ({"epoch_a": math.inf}, "'epoch_a' is Infinity, no time"),
+        ({"epoch_a": math.inf}, "'epoch_a' is Infinity, no finite number"),
         ({"advantage_sd": -0.1}, "'advantage_sd' is -0.1, and no spread is below zero"),
     ],
 )

@@ -107,6 +107,16 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+@contextlib.contextmanager
+def threads_given_back() -> Iterator[None]:
+    """As many CPU threads afterwards as before."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def place(network: nn.Module, where: Placement) -> nn.Module:
     """Move a network to a device in the layout that is fastest there, and cast it for measuring.
 

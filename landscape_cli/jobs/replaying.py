@@ -3,9 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from landscape_cli.compute.device import math_mode, place
+from landscape_cli.compute.device import math_mode, place, set_threads, threads_given_back
 from landscape_cli.compute.device import placement as placement_of
 from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.training.trainer import train
@@ -100,9 +98,8 @@ def materialize(plan: "SpawnPlan", step: int) -> str:
         load_state(network, weights, str(parent.path))
     else:
         put_other_weights(network, beginning, parent.path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(parent.threads or threads)
-    try:
+    with threads_given_back():
+        set_threads(parent.threads)
         with exclusive(parent.path), math_mode(where, deterministic=config.get("deterministic", True)):
             states = train(
                 network,
@@ -130,8 +127,6 @@ def materialize(plan: "SpawnPlan", step: int) -> str:
             digest = write_tensors(path, weights, {"step": step, "epoch": epoch, "kind": "weights", "replayed": True})
             write_state(parent.resume_file(step), step=step, optimizer=state.optimizer)
             return digest
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _check_same(plan: "SpawnPlan", data: DataSet, step: int) -> None:

@@ -1,5 +1,6 @@
 """A training run, from nothing or from where it stopped, into its directory."""
 
+import contextlib
 import json
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
@@ -9,14 +10,14 @@ from typing import Any
 import torch
 
 from landscape_cli.compute.choices import Compile, KeepResume, Precision
-from landscape_cli.compute.device import Placement, math_mode, place, placement, set_threads
+from landscape_cli.compute.device import Placement, math_mode, place, placement, set_threads, threads_given_back
 from landscape_cli.compute.evaluation import forward_operations
 from landscape_cli.compute.samples import Samples
 from landscape_cli.compute.training.protocol import Protocol, Seeds
 from landscape_cli.compute.training.recording import recorded_steps
 from landscape_cli.compute.training.schedules import total_steps
 from landscape_cli.datasets import DataSet, DataSpec
-from landscape_cli.errors import ConflictError, DataError, DeviceError, DivergedError
+from landscape_cli.errors import CheckpointError, ConflictError, DataError, DeviceError, DivergedError
 from landscape_cli.jobs.beginnings import beginning_entries, initial_network, without_places
 from landscape_cli.jobs.environment import environment
 from landscape_cli.jobs.stopping import Stop, watching
@@ -52,7 +53,7 @@ class TrainJob:
         precision: ``float32``, ``float64``, ``tf32``, or ``bf16`` and ``fp16`` (products only).
         compile: How steps are made; see :class:`landscape_cli.compute.training.trainer.Trainer`.
         deterministic: Only kernels that give the same bits each time; else the fastest on trial, on a CUDA device.
-        threads: Of the CPU; None for torch's choice.
+        threads: Of the CPU; None for those that a run began with which is continued, else torch's choice.
         evaluate: Training samples in the metrics; None for the default.
         classes: The number of classes the data must have (a preset's); None for any.
         command: The command line, for the record.
@@ -96,7 +97,7 @@ def run_training(job: TrainJob, progress: Progress | None = None) -> dict[str, A
         LandscapeError: For data, networks, devices and storage that do not work; see those rooms.
     """
     where = weights_placement(job)
-    with watching() as stop, math_mode(where, deterministic=job.deterministic):
+    with watching() as stop, math_mode(where, deterministic=job.deterministic), threads_given_back():
         steps = training(job, stop=stop, progress=progress)
         while True:
             try:
@@ -123,7 +124,7 @@ def training(
     Raises:
         LandscapeError: See :func:`run_training`.
     """
-    set_threads(job.threads)
+    set_threads(job.threads or threads_begun_with(job))
     try:
         session = _load(job, {} if shared is None else shared)
         refuse_other_things(job.out)  # before even a lock is left there
@@ -139,6 +140,15 @@ def training(
         several = (job.together or {}).get("at_once", 1) > 1
         hint = "give the same command with fewer --jobs: it continues" if several else "give another --device"
         raise DeviceError(f"{job.out}: {job.device} has no memory left for it", hint) from None
+
+
+def threads_begun_with(job: TrainJob) -> int | None:
+    """The CPU threads of a run that is there to be continued: another number adds up in another order."""
+    if job.force or not is_run(job.out) or weights_placement(job).device.type != "cpu":
+        return None
+    with contextlib.suppress(CheckpointError):  # told when it is opened to be written
+        return Run.open(job.out).threads
+    return None
 
 
 def weights_placement(job: TrainJob) -> Placement:

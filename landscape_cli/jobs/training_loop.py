@@ -95,12 +95,13 @@ def training_steps(
     if point is not None:
         start, weights, optimizer = point
         load_state(session.network, weights, f"the resume state of {run.path}")
-        run = run.update(status="running")
     elif job.lineage is not None:
         weights, optimizer = origin_state(run)
         load_state(session.network, weights, f"the parent {run.parent}")
     else:
         put_other_weights(session.network, session.config, job.out, job.init_from)
+    if resumed:
+        run = run.update(status="running")
     forget_after(run.path, start if point else -1)
     if progress is not None:
         progress(start - session.start, session.end - session.start)
@@ -156,9 +157,6 @@ def _walk(
             _record(session, run, trainer.state(), saver)
         elif asked or time.monotonic() - saved > SAVE_SECONDS:
             _save_rolling(run, trainer.state(), saver)
-        elif trainer.taken == session.end:
-            trainer.check()
-            continue
         else:
             continue
         saved = time.monotonic()
@@ -166,7 +164,9 @@ def _walk(
             saver.flush()
             raise InterruptedRunError(
                 f"stopped at step {trainer.taken} of {session.end}; {run.path} is kept",
-                "the same command continues it",
+                "the same command without --force continues it"
+                if session.job.force
+                else "the same command continues it",
             )
 
 

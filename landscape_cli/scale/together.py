@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from landscape_cli.errors import LandscapeError, UnforeseenError
+from landscape_cli.errors import InterruptedRunError, LandscapeError, UnforeseenError
 from landscape_cli.jobs.sweep_jobs import kept_as_it_is, named, run_one
-from landscape_cli.jobs.training import TrainJob, run_training
+from landscape_cli.jobs.training import TrainJob, run_training, threads_begun_with
 from landscape_cli.jobs.turns import train_in_turns
 from landscape_cli.scale.executors import Progress, Result, on_cuda, run_all, threads_for
 
@@ -22,7 +22,8 @@ def train_all(
     ``processes``, ``streams`` or ``one after another``.
 
     Args:
-        jobs: The runs, of one device. Where one names no number of threads, the cores are shared out.
+        jobs: The runs, of one device. Where one names no number of threads, the cores are shared out; one that is
+            continued has those that it began with.
         at_once: How many at once (:func:`landscape_cli.scale.executors.at_once`).
         progress: Called with a job's number, steps done and steps in all.
         keep_diverged: A run that diverges is a result, not a failure.
@@ -37,15 +38,20 @@ def train_all(
     at_once = max(1, min(at_once, len(jobs)))
     way = "one after another" if at_once == 1 else "streams" if streams else "processes"
     together = {"runs": len(jobs), "at_once": at_once, "way": way}
-    ready = [replace(job, threads=job.threads or threads, together=together) for job in jobs]
+    ready = [replace(job, threads=job.threads or threads_begun_with(job) or threads, together=together) for job in jobs]
     if way != "streams":
         function = run_one if keep_diverged else run_training
         results = run_all(function, ready, processes=at_once, progress=progress)
     else:
         results = train_in_turns(ready, at_once=at_once, progress=progress)
-    for number, result in results:
-        if isinstance(result, UnforeseenError):
-            result = named(result, ready[number])
-        elif way == "streams" and keep_diverged and isinstance(result, LandscapeError):
-            result = kept_as_it_is(ready[number], result)
-        yield number, result
+    try:
+        for number, result in results:
+            if isinstance(result, UnforeseenError):
+                result = named(result, ready[number])
+            elif way == "streams" and keep_diverged and isinstance(result, LandscapeError):
+                result = kept_as_it_is(ready[number], result)
+            yield number, result
+    except InterruptedRunError as error:
+        if any(job.force for job in ready):
+            raise InterruptedRunError(error.message, "the same command without --force continues them") from None
+        raise

@@ -83,9 +83,7 @@ def _locked(lock: Path, path: Path) -> TextIO:
 
 def _lock(file: TextIO, path: Path) -> None:
     """Lock an open lock file of ``path``."""
-    for left in reversed(range(ATTEMPTS)):
-        if fcntl is None:
-            return
+    for left in reversed(range(ATTEMPTS if fcntl is not None else 0)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return

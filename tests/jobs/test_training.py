@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from landscape_cli.jobs import training_loop
 from landscape_cli.jobs.states import resume_point
 from landscape_cli.jobs.training import TrainJob, plan_training, run_training
 from landscape_cli.networks.registry import NetworkSpec
+from landscape_cli.scale.together import train_all
 from landscape_cli.store.checkpoints import read_tensors
 from landscape_cli.store.metrics import read_metrics
 from landscape_cli.store.runs import RESUME, Run
@@ -144,6 +146,39 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
         with pytest.raises(ConflictError, match="is no run directory"):
             run_training(job(tmp_path, force=force))
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_continued_it_has_the_threads_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number adds up in another order; whoever wants it asks for it."""
+    seen: list[int] = []
+    begun = job(tmp_path / "run", threads=2)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        with pytest.raises(InterruptedRunError):
+            run_training(begun)
+    assert torch.get_num_threads() == 1
+    original = Trainer.advance
+
+    def noted(trainer: Trainer) -> None:
+        seen.append(torch.get_num_threads())
+        original(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", noted)
+    for number, (threads, expected) in enumerate(((None, 2), (1, 1))):
+        copy = replace(begun, out=Path(shutil.copytree(begun.out, tmp_path / str(number))), threads=threads)
+        run_training(copy)
+        assert seen[-1] == expected
+        assert torch.get_num_threads() == 1
+
+
+def test_with_force_the_same_command_would_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_after(monkeypatch, 4)
+    with pytest.raises(InterruptedRunError) as caught:
+        run_training(job(tmp_path / "run", force=True))
+    assert caught.value.hint == "the same command without --force continues it"
+    with pytest.raises(InterruptedRunError) as caught:
+        list(train_all([job(tmp_path / "several", force=True)], at_once=1))
+    assert caught.value.hint == "the same command without --force continues them"
 
 
 def test_what_somebody_keeps_beside_a_run_does_not_hinder_it(whole: Path) -> None:

@@ -46,7 +46,7 @@ def velocity_figure(
                 color=COLORS[2 * number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], markersize=4,
             )  # fmt: skip
         _from_zero(axes)
-        axes.set(xlabel="epoch t", ylabel=f"velocity of the {form} kernel, 1/epoch")
+        axes.set(xlabel="epoch t", ylabel=f"velocity of the {form} kernel (1/epoch)")
         range_across(axes, np.asarray([r["epoch"] for r in records], dtype=np.float64))
         known = [r for r in records if r.get("error_barrier") is not None]
         handles = axes.get_legend_handles_labels()[0]
@@ -67,7 +67,8 @@ def velocity_figure(
             beside.spines["right"].set_visible(True)
             beside.grid(False)
             handles = handles + beside.get_legend_handles_labels()[0]
-        own_legend(drawn, axes, handles, loc="upper right")
+        if len(handles) > 1:  # the axis says what a single line is
+            own_legend(drawn, axes, handles, loc="best" if not known else "upper right")
         spans = sorted({round(float(r["dt"]), 3) for r in records})
         told = f"Δt {spans[0]:g} epochs" if len(spans) == 1 else f"Δt {spans[0]:g} to {spans[-1]:g} epochs"
         headline(axes, title or "How fast the tangent kernel moves", f"{told}, {records[0]['samples']} samples")

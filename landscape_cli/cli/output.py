@@ -218,7 +218,7 @@ def csv_text(records: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for record in records for name in record))
     rows = [[record.get(name) for name in names] for record in records]
     nested = [[json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else v for v in row] for row in rows]
-    return "".join(map(_csv_line, [names, *nested]))
+    return _csv_line(names) + "".join(map(_csv_line, nested))
 
 
 def _csv_line(values: Sequence[Any]) -> str:

@@ -86,7 +86,13 @@ class _Walker:
         if isinstance(node, ast.Constant):
             return self.constant(node)
         if isinstance(node, ast.Name):
-            return self.column(node.id)
+            try:
+                return self.column(node.id)
+            except UsageError as error:
+                if error.hint is not None and error.hint.startswith("did you mean"):
+                    raise
+                hint = f"a text stands in quotes: '{self.shown(node)}'; {error.hint}"
+                raise UsageError(error.message, hint) from None
         if isinstance(node, ast.BoolOp):
             parts = [_truth(self.visit(value)) for value in node.values]
             join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or

@@ -133,3 +133,8 @@ def test_what_holds_no_run_is_named(cli: Cli, tmp_path: Path) -> None:
     done = cli("info", SAMPLES / "early-a" / "checkpoints" / "step-00000330.safetensors", "--sort", "lr")
     assert done.status == 1
     assert "is no run directory" in done.err
+
+
+def test_a_text_without_quotes_is_told_of(cli: Cli) -> None:
+    refused = cli("info", SAMPLES, "--where", "status == finished")
+    assert (refused.status, "a text stands in quotes: 'finished'" in refused.err) == (2, True)

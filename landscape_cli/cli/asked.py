@@ -14,7 +14,8 @@ PLANES: tuple[Figure, ...] = ("plane", "surface")  # as a page they are both sur
 # Those that a terminal shows: lines and points, no areas and no trees.
 PREVIEWS: frozenset[Figure] = frozenset({
     "training", "embedding", "aligned", "reading", "spectrum", "stress", "progress", "trajectories", "barrier", "spawn",
-    "scatter", "through", "velocity", "linearized", "advantage", "sharpness", "density", "overlap", "escape",
+    "scatter", "through", "velocity", "linearized", "advantage", "against-barrier",
+    "sharpness", "density", "overlap", "escape",
     "models",
 })  # fmt: skip
 _POINTS = frozenset({"dims", "color", "marker", "line", "where"})
@@ -39,6 +40,7 @@ MEANT: dict[Figure, frozenset[str]] = {
     "velocity": frozenset({"where"}),
     "linearized": frozenset({"where"}),
     "advantage": frozenset({"where"}),
+    "against-barrier": frozenset({"where"}),
     "sharpness": frozenset({"where"}),
     "density": frozenset({"where"}),
     "overlap": frozenset({"where"}),

@@ -6,7 +6,7 @@ from typing import Any
 from landscape_cli.cli.asked import NONE, PLANES, VIEWS, Asked
 from landscape_cli.cli.prediction_options import parse_names
 from landscape_cli.errors import UsageError
-from landscape_cli.plots.recognise import Figure, Result
+from landscape_cli.plots.recognise import RECORDS, Figure, Result
 
 
 def draw(result: Result, figure: Figure, asked: Asked) -> Any:
@@ -82,6 +82,8 @@ def draw(result: Result, figure: Figure, asked: Asked) -> Any:
             "advantage": tangent.advantage_figure,
         }
         return figures[figure](_records(result, asked), **asked.size)
+    if figure == "against-barrier":
+        return _draw_against_barrier(result, asked)
     if figure in ("sharpness", "density", "overlap", "escape"):
         from landscape_cli.plots import curvature
 
@@ -167,22 +169,43 @@ def _records(result: Result, asked: Asked) -> list[dict[str, Any]]:
 
 def _draw_barriers(result: Result, figure: Figure, asked: Asked) -> Any:
     """Paths, barriers and their means over pairs; of one split, test if there is no other word."""
-    from landscape_cli.jobs.summaries import barriers_by_spawn_time
     from landscape_cli.plots.barrier import barrier_figure, layers_figure
-    from landscape_cli.plots.pair_distances import at_their_last
+
+    chosen = _of_one_split(_records(result, asked))
+    barriers = [record for record in chosen if record["kind"] == "barrier"]
+    if figure == "layers":
+        return layers_figure(barriers, **asked.size)
+    siblings, summary = _summed(chosen)
+    points = [record for record in chosen if record["kind"] == "path-point"]
+    return barrier_figure(points, siblings or barriers, summary, **asked.size)
+
+
+def _draw_against_barrier(result: Result, asked: Asked) -> Any:
+    from landscape_cli.plots.against_barrier import against_barrier_figure
 
     chosen = _records(result, asked)
-    splits = {record.get("split") for record in chosen}
-    split = "test" if "test" in splits else str(chosen[0].get("split"))
-    of_kind = {
-        kind: [record for record in chosen if record["kind"] == kind and record.get("split") == split]
-        for kind in ("path-point", "barrier", "barrier-summary")
-    }
-    if figure == "layers":
-        return layers_figure(of_kind["barrier"], **asked.size)
-    siblings = at_their_last([record for record in of_kind["barrier"] if "layer" not in record])
-    summary = of_kind["barrier-summary"] or barriers_by_spawn_time(siblings, split=split)
-    return barrier_figure(of_kind["path-point"], siblings or of_kind["barrier"], summary, **asked.size)
+    barriers = [record for record in chosen if RECORDS[record["kind"]] == "barrier"]
+    drawn = [record for record in chosen if record["kind"] in ("kernel-velocity", "linearization")]
+    summary = _summed(_of_one_split(barriers))[1] if barriers else []
+    return against_barrier_figure(drawn, summary, **asked.size)
+
+
+def _of_one_split(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those on test images, if there are some, else those of the split that comes first."""
+    splits = {record.get("split") for record in records}
+    split = "test" if "test" in splits else records[0].get("split")
+    return [record for record in records if record.get("split") == split]
+
+
+def _summed(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Of records of one split the barriers between siblings, and their means: as given, else made of them."""
+    from landscape_cli.jobs.summaries import barriers_by_spawn_time
+    from landscape_cli.plots.pair_distances import at_their_last
+
+    whole = [record for record in records if record["kind"] == "barrier" and "layer" not in record]
+    siblings = at_their_last(whole)
+    given = [record for record in records if record["kind"] == "barrier-summary"]
+    return siblings, given or barriers_by_spawn_time(siblings, split=str(records[0].get("split")))
 
 
 def _draw_matrix(result: Result, asked: Asked) -> Any:

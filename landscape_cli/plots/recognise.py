@@ -51,6 +51,7 @@ Figure = Literal[
     "velocity",
     "linearized",
     "advantage",
+    "against-barrier",
     "plane",
     "surface",
     "sharpness",
@@ -71,8 +72,8 @@ FIGURES: dict[Kind, tuple[Figure, ...]] = {
     "barrier": ("barrier", "layers"),
     "pair-distance": ("matrix", "spawn", "through"),
     "comparison": ("spawn", "scatter", "matrix"),
-    "kernel-velocity": ("velocity",),
-    "linearization": ("linearized", "advantage"),
+    "kernel-velocity": ("velocity", "against-barrier"),
+    "linearization": ("linearized", "advantage", "against-barrier"),
     "plane": ("plane", "surface"),
     "hessian": ("sharpness", "density", "overlap"),
     "escape": ("escape",),
@@ -143,6 +144,8 @@ class Result:
             UsageError: If there is no such figure of this kind of result.
         """
         possible = FIGURES[self.kind]
+        if self.kind == "linearization" and any(RECORDS[record["kind"]] == "barrier" for record in self.records):
+            possible = ("against-barrier",)
         if asked is not None and asked not in possible:
             raise UsageError(
                 f"{self.name}: there is no figure '{asked}' of {self.kind} results",
@@ -196,6 +199,8 @@ def recognise(arguments: Sequence[str], *, stdin: Iterable[str] | None = None) -
         else:
             found += _file(Path(argument))
     kinds = list(dict.fromkeys(result.kind for result in found))
+    if set(kinds) == {"linearization", "barrier"}:  # one is drawn against the other
+        kinds = ["linearization"]
     if len(kinds) > 1:
         raise UsageError(f"results of several kinds are given: {', '.join(kinds)}", "a figure shows one kind")
     paths = list(dict.fromkeys(result.path for result in found))

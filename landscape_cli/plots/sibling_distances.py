@@ -52,7 +52,7 @@ def scatter_figure(
     epochs = sorted({float(r["spawn_epoch"]) for r in known})
     width = width or 4.8
     with figure(width, height or narrow_height(width, 0.72, 2)) as (drawn, axes):
-        for epoch, (color, mark) in _shades(epochs).items():
+        for epoch, (color, mark) in shades(epochs).items():
             pairs = [r for r in known if float(r["spawn_epoch"]) == epoch]
             axes.scatter(
                 [MEASURES[x][1] * r[x] for r in pairs], [MEASURES[y][1] * r[y] for r in pairs],
@@ -61,7 +61,7 @@ def scatter_figure(
         axes.set(xlabel=MEASURES[x][0], ylabel=MEASURES[y][0])
         axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        _legend_of_epochs(drawn, axes)
+        legend_of_epochs(drawn, axes)
         headline(axes, title or "Children at the end of training", f"{len(known)} pairs of siblings")
     return drawn
 
@@ -98,7 +98,7 @@ def through_figure(
         )
     width = width or 5.0
     with figure(width, height or narrow_height(width, 0.68, 2)) as (drawn, axes):
-        for epoch, (color, mark) in _shades(sorted(lines)).items():
+        for epoch, (color, mark) in shades(sorted(lines)).items():
             times = sorted(lines[epoch])
             means = np.asarray([statistics.fmean(lines[epoch][t]) for t in times])
             spread = np.asarray([statistics.stdev(lines[epoch][t]) if len(lines[epoch][t]) > 1 else 0.0 for t in times])
@@ -108,14 +108,14 @@ def through_figure(
         range_across(axes, np.asarray([t for times in lines.values() for t in times]))
         axes.set(xlabel="epoch", ylabel=called)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        _legend_of_epochs(drawn, axes)
+        legend_of_epochs(drawn, axes)
         pairs = max(len(values) for times in lines.values() for values in times.values())
         told = f"mean and standard deviation of {pairs} pairs" if pairs > 1 else "one pair of each spawn time"
         headline(axes, title or "Siblings through training", told)
     return drawn
 
 
-def _shades(epochs: Sequence[float]) -> Mapping[float, tuple[Any, str]]:
+def shades(epochs: Sequence[float]) -> Mapping[float, tuple[Any, str]]:
     """Colour and marker of each spawn time, in order."""
     import matplotlib as mpl
 
@@ -124,7 +124,7 @@ def _shades(epochs: Sequence[float]) -> Mapping[float, tuple[Any, str]]:
     return {e: (color, marks[n % len(marks)]) for n, (e, color) in enumerate(zip(epochs, colors, strict=True))}
 
 
-def _legend_of_epochs(drawn: Any, axes: Any) -> None:
+def legend_of_epochs(drawn: Any, axes: Any) -> None:
     """Spawn times beside the axes, or below them where these are narrow."""
     handles, labels = axes.get_legend_handles_labels()
     if drawn.get_figwidth() < NARROW:

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from scipy.stats import spearmanr
 
 Facts = tuple[dict[str, float | str], dict[str, bool]]
 Records = list[dict[str, Any]]
@@ -86,13 +87,21 @@ def fort2020_fig7(folder: Path) -> Facts:
         "slow_from": slow[0],
         "flat_from": flat[0],
         "wall_then": walls[flat[0]],
+        "ranks": _ranks(walls, {row["epoch"]: row["velocity"] for row in rows}),
     }, {"the barrier is gone before the kernel slows down": flat[0] < slow[0]}
+
+
+def _ranks(first: dict[float, float], second: dict[float, float]) -> float:
+    """Rank correlation over the epochs that both have."""
+    shared = sorted(first.keys() & second.keys())
+    return float(spearmanr([first[epoch] for epoch in shared], [second[epoch] for epoch in shared]).statistic)
 
 
 def fort2020_fig8(folder: Path) -> Facts:
     first, *_, last = rows = records(folder / "linearized.jsonl")
     second = records(folder / "order2.jsonl")
     solved = records(folder / "regression.jsonl")
+    walls = means(records(folder / "barriers.jsonl"), "spawn_epoch", "error_sup")
     return {
         "linear_first": first["test_error"],
         "linear_last": last["test_error"],
@@ -100,6 +109,7 @@ def fort2020_fig8(folder: Path) -> Facts:
         "low_lr_worst": max(row["low_lr_test_error"] for row in rows),
         "advantage_first": first["advantage"],
         "advantage_last": last["advantage"],
+        "ranks": _ranks(walls, {row["spawn_epoch"]: row["advantage"] for row in rows}),
         "order2_first": second[0]["test_error"],
         "regression_first": solved[0]["kernel_test_error"],
         "regression_last": solved[-1]["kernel_test_error"],

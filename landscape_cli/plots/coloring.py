@@ -44,9 +44,14 @@ class Coloring:
         return ~np.isfinite(self.values) if self.numeric else self.codes < 0
 
     @property
+    def called(self) -> str:
+        """The column in words."""
+        return self.column.replace("_", " ")
+
+    @property
     def absent(self) -> str:
-        """What a legend calls the rows without a value: a parent has ``no spawn_epoch``."""
-        return f"no {self.column}"
+        """What a legend calls the rows without a value: a parent has ``no spawn epoch``."""
+        return f"no {self.called}"
 
     @property
     def logarithmic(self) -> bool:

@@ -67,6 +67,7 @@ def sharpness_figure(
         if len(lines) > 1:
             outer_legend(drawn, _entries(lines), below=True)
         shown = "λ_max with the standard deviation over parts of the sample"
+        shown += "; dots: further eigenvalues" if any(len(r.get("eigenvalues") or ()) > 1 for r in records) else ""
         shown += ", trace with its standard error" if traced else ""
         headline(grid[0], title or "How sharp the loss is", f"{shown}; {_sample(records)}")
     return drawn

@@ -91,7 +91,7 @@ def legend_texts(shades: Coloring | None, curves: Sequence[Curve]) -> list[str]:
         return []
     counts = {int(shades.codes[curve.row]): _runs(curve) for curve in curves if curve.averaged}
     named = [f"{label}{counts.get(code, '')}" for code, label in enumerate(shades.labels)]
-    return [shades.column, *named, *([shades.absent] if shades.missing.any() else [])]
+    return [shades.called, *named, *([shades.absent] if shades.missing.any() else [])]
 
 
 def _runs(curve: Curve) -> str:
@@ -122,7 +122,7 @@ def draw_legend(
                     entry.set_linestyle(_LINES[number % len(_LINES)])
                     if not _marked(curves):
                         entry.set_marker("")
-        outer_legend(drawn, [heading(shades.column), *listed], below=not fits_beside(width, texts))
+        outer_legend(drawn, [heading(shades.called), *listed], below=not fits_beside(width, texts))
 
 
 def _colors(shades: Coloring | None, curves: Sequence[Curve]) -> list[tuple[Any, str]]:

@@ -75,7 +75,7 @@ def dendrogram_figure(
     strips = [_strip(clusters, name) for name in (columns if columns is not None else _telling(clusters.rows))]
     labelled = len(clusters.order) <= LABELLED
     width = width or 7.2
-    texts = [text for strip in strips for text in (strip.column, *(strip.labels or ("least", "most")))]
+    texts = [text for strip in strips for text in (strip.called, *(strip.labels or ("least", "most")))]
     aside = fits_beside(width, texts)
     size = _leaf_size(width, len(clusters.order))
     names = shortened(clusters.labels)
@@ -184,7 +184,7 @@ def _draw_strips(axes: Any, clusters: Clusters, strips: Sequence[Coloring]) -> N
     axes.imshow(cells, aspect="auto", interpolation="nearest", extent=(-0.5, len(clusters.order) - 0.5, len(strips), 0))
     for edge in range(1, len(strips)):
         axes.axhline(edge, color=to_rgba("white"), linewidth=1.5)
-    axes.set_yticks(np.arange(len(strips)) + 0.5, [strip.column for strip in strips], fontsize=8)
+    axes.set_yticks(np.arange(len(strips)) + 0.5, [strip.called for strip in strips], fontsize=8)
     axes.set_ylim(len(strips), 0)
 
 
@@ -198,7 +198,7 @@ def _legend(drawn: Any, strips: Sequence[Coloring], *, below: bool) -> None:
             shown += [(strip.absent, MISSING, "s")] if strip.missing.any() else []
         else:
             shown = [(name, color, "s") for name, color, _ in strip.entries()]
-        entries += [heading(strip.column), *handles(shown)]
+        entries += [heading(strip.called), *handles(shown)]
     outer_legend(drawn, entries, below=below)
 
 

@@ -68,7 +68,7 @@ def embedding_figure(
     shades, shapes = told_apart(table, color, marker)
     solid = len(dims) == 3
     width = width or 5.4
-    texts = [text for column in (shades, shapes) if column is not None for text in (column.column, *column.labels)]
+    texts = [text for column in (shades, shapes) if column is not None for text in (column.called, *column.labels)]
     below = solid or not fits_beside(width, texts)  # labels of a box reach out of it, to where a legend would stand
     texts += ["ignorance"] * 3 * bool((embedded.references != "").any())
     if below:
@@ -189,9 +189,9 @@ def _legend(
         if shades.missing.any():
             listed += handles([(shades.absent, MISSING, MARKERS[0])])
     elif shades is not None:
-        listed += [heading(shades.column), *handles(shades.entries())]
+        listed += [heading(shades.called), *handles(shades.entries())]
     if shapes is not None:
         entries = [(name, MUTED, MARKERS[number]) for number, name in enumerate(shapes.labels)]
-        listed += [heading(shapes.column), *handles(entries)]
+        listed += [heading(shapes.called), *handles(entries)]
     barred = shades is not None and shades.numeric
     outer_legend(drawn, listed + references, below=below or barred or not listed)

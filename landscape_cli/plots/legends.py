@@ -45,7 +45,7 @@ def is_heading(entry: Any) -> bool:
 def color_bar(drawn: Any, axes: Any, shades: Coloring, *, below: bool = False) -> None:
     """What the colours of a column of numbers mean, right of the axes or below them."""
     place = {"location": "bottom", "aspect": 35} if below else {"location": "right", "aspect": 25}
-    bar = drawn.colorbar(shades.mappable(), ax=axes, label=shades.column, shrink=0.8, **place)
+    bar = drawn.colorbar(shades.mappable(), ax=axes, label=shades.called, shrink=0.8, **place)
     bar.outline.set_visible(False)
 
 

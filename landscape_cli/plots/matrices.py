@@ -204,7 +204,8 @@ def _drawn(
         who = shortened(runs)[0] if len(runs) == 1 else f"{len(runs):,} runs"
         missing = int((~np.isfinite(values)).sum())
         told = ", ".join([who, told, *thinned]) + ("; grey: not measured or infinite" if missing else "")
-        headline(axes, title or called.partition(",")[0].partition(" (")[0], told)
+        named = called.partition(",")[0].partition(" (")[0]
+        headline(axes, title or named[:1].upper() + named[1:], told)
     return drawn
 
 

@@ -70,7 +70,7 @@ def stress_figure(
 
     Args:
         embedded: What to draw.
-        title: By default the method and the number of models.
+        title: By default what is drawn.
         width: Inches.
         height: Inches.
 
@@ -96,7 +96,7 @@ def stress_figure(
         _count(axes, embedded.dims)
         axes.set(xlabel="first m dimensions", ylabel="explained")
         axes.legend(loc="best")
-        headline(axes, title or embedded.heading)
+        headline(axes, title or "What m dimensions explain", embedded.heading)
     return drawn
 
 
